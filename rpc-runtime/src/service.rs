@@ -1,0 +1,265 @@
+//! What `#[rpc::service]` generates against: the two ends of a service, as the runtime sees them.
+//!
+//! Nothing here is written by hand. A generated [`Service`] turns bytes into typed calls of the
+//! business and back; a generated [`Stub`] turns typed calls into [`crate::Call`]s.
+
+use std::fmt;
+use std::future::Future;
+
+use crate::id::MethodId;
+use crate::schema::{Describe, Fingerprint, SchemaWriter};
+use crate::store::{DocKey, KeyError};
+use crate::tx::{Tx, View};
+
+/// What a method may do, as its first parameter says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// `&mut Tx` first: takes effect exactly once.
+    Write,
+    /// `&View` first: reads documents, is retried freely.
+    Read,
+    /// Neither: touches no document. Is retried freely, so it must be harmless to run twice.
+    Plain,
+}
+
+/// One method, as both ends compare it in the handshake.
+#[derive(Clone, Debug)]
+pub struct MethodSchema {
+    /// Its position in the trait.
+    pub id: MethodId,
+    /// Its name, without `r#`.
+    pub name: &'static str,
+    /// What it may do.
+    pub kind: Kind,
+    /// The structure of its arguments, result and error as text.
+    pub structure: String,
+    /// The fingerprint of kind and structure.
+    pub fingerprint: Fingerprint,
+}
+
+impl MethodSchema {
+    /// Describes a method by its arguments (in their order), its result and its error.
+    #[must_use]
+    pub fn new(
+        id: u16,
+        name: &'static str,
+        kind: Kind,
+        arguments: &[Describe],
+        result: Describe,
+        error: Describe,
+    ) -> MethodSchema {
+        let mut writer = SchemaWriter::default();
+        writer.primitive(match kind {
+            Kind::Write => "write",
+            Kind::Read => "read",
+            Kind::Plain => "plain",
+        });
+        writer.tuple(arguments);
+        writer.primitive("->");
+        writer.tuple(&[result, error]);
+        let structure = writer.into_text();
+        let fingerprint = Fingerprint::of(&structure);
+        MethodSchema { id: MethodId(id), name, kind, structure, fingerprint }
+    }
+}
+
+/// A service as both ends compare it in the handshake.
+#[derive(Clone, Debug)]
+pub struct ServiceSchema {
+    /// Its name: that of the trait, or what `#[rpc::service(name = "…")]` says.
+    pub name: &'static str,
+    /// Its methods, by ascending id. A method that a `#[cfg]` leaves out is not among them.
+    pub methods: Vec<MethodSchema>,
+}
+
+/// A generated client: what the runtime must know of it to connect.
+pub trait Stub: Sized {
+    /// The service that it calls.
+    fn schema() -> ServiceSchema;
+
+    /// Wraps a connected client.
+    fn from_client(client: crate::Client) -> Self;
+}
+
+/// A generated dispatcher: decodes calls, runs the business, encodes its answers.
+///
+/// Calls come apart by kind as soon as they are decoded, so that a read can never be handed a
+/// transaction.
+pub trait Service: Send + Sync + 'static {
+    /// The writes of the service with their arguments.
+    type Write: Send + 'static;
+    /// The reads of the service with their arguments.
+    type Read: Send + 'static;
+    /// The methods with neither, with their arguments.
+    type Plain: Send + 'static;
+    /// What the methods return.
+    type Response: Send + 'static;
+
+    /// The service's structure.
+    fn schema() -> ServiceSchema;
+
+    /// Decodes the arguments of a call.
+    ///
+    /// # Errors
+    /// If there is no such method, or the bytes are not its arguments.
+    fn decode(method: MethodId, arguments: &[u8]) -> Result<ServiceCall<Self>, DecodeError>;
+
+    /// The document that the call's anchor argument names; `None` if the method has none.
+    ///
+    /// # Errors
+    /// If the argument cannot be a document's name.
+    fn anchor(call: &Self::Write) -> Result<Option<DocKey>, KeyError>;
+
+    /// Runs a write.
+    fn write(&self, call: Self::Write, tx: &mut Tx) -> impl Future<Output = Self::Response> + Send;
+
+    /// Runs a read.
+    fn read(&self, call: Self::Read, view: &View) -> impl Future<Output = Self::Response> + Send;
+
+    /// Runs a method with neither.
+    fn plain(&self, call: Self::Plain) -> impl Future<Output = Self::Response> + Send;
+
+    /// Appends the encoded value or error to `out`, and says which it was.
+    ///
+    /// # Errors
+    /// If serde fails on it.
+    fn encode(response: &Self::Response, out: &mut Vec<u8>) -> Result<Verdict, EncodeError>;
+}
+
+/// A decoded call, apart by kind.
+#[derive(Debug)]
+pub enum Request<W, R, P> {
+    /// A write.
+    Write(W),
+    /// A read.
+    Read(R),
+    /// A method with neither.
+    Plain(P),
+}
+
+/// The decoded calls of one service.
+pub type ServiceCall<S> =
+    Request<<S as Service>::Write, <S as Service>::Read, <S as Service>::Plain>;
+
+/// How the business ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// With `Ok`.
+    Success,
+    /// With `Err`: whatever it wrote is thrown away.
+    BusinessError,
+}
+
+/// The error type of a method that returns no `Result`: it has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum NoError {}
+
+impl crate::schema::Schema for NoError {
+    fn describe(writer: &mut SchemaWriter) {
+        writer.primitive("never");
+    }
+}
+
+impl fmt::Display for NoError {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl std::error::Error for NoError {}
+
+/// Bytes that are not what both ends agreed on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// No method has this number.
+    #[error("the service has no method {0}")]
+    NoSuchMethod(MethodId),
+    /// The bytes are not a value of the expected type.
+    #[error("the bytes are not what the handshake agreed on: {0}")]
+    Malformed(#[from] postcard::Error),
+    /// A value was followed by bytes that belong to nothing.
+    #[error("{0} bytes are left over behind the value")]
+    TrailingBytes(usize),
+}
+
+/// A value that serde could not encode.
+#[derive(Debug, thiserror::Error)]
+#[error("the value cannot be encoded: {0}")]
+pub struct EncodeError(#[from] postcard::Error);
+
+/// Decodes one value (arguments as a tuple, a result, an error) that fills `bytes` to the end.
+///
+/// # Errors
+/// If the bytes are anything else.
+pub fn decode_value<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (value, rest) = postcard::take_from_bytes(bytes)?;
+    if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }
+}
+
+/// Appends the encoding of a value to `out`. On an error `out` is as it was.
+///
+/// # Errors
+/// If serde fails on the value.
+pub fn encode_value<T: serde::Serialize + ?Sized>(
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    struct Append<'a>(&'a mut Vec<u8>);
+
+    impl postcard::ser_flavors::Flavor for Append<'_> {
+        type Output = ();
+
+        fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+            self.0.extend_from_slice(data);
+            Ok(())
+        }
+
+        fn try_push(&mut self, data: u8) -> postcard::Result<()> {
+            self.0.push(data);
+            Ok(())
+        }
+
+        fn finalize(self) -> postcard::Result<()> {
+            Ok(())
+        }
+    }
+
+    let start = out.len();
+    postcard::serialize_with_flavor(value, Append(out)).map_err(|error| {
+        out.truncate(start);
+        EncodeError(error)
+    })
+}
+
+/// Appends the encoding of what a method returned to `out`, and says which it was: what a
+/// generated [`Service::encode`] calls.
+///
+/// # Errors
+/// If serde fails on the value.
+pub fn encode_result<T: serde::Serialize, E: serde::Serialize>(
+    result: &Result<T, E>,
+    out: &mut Vec<u8>,
+) -> Result<Verdict, EncodeError> {
+    match result {
+        Ok(value) => encode_value(value, out).map(|()| Verdict::Success),
+        Err(error) => encode_value(error, out).map(|()| Verdict::BusinessError),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_round_trip_and_must_fill_their_bytes() {
+        let mut bytes = Vec::new();
+        encode_value(&("alice", 7u64), &mut bytes).unwrap();
+        assert_eq!(decode_value::<(String, u64)>(&bytes).unwrap(), ("alice".to_owned(), 7));
+        bytes.push(0);
+        assert!(matches!(
+            decode_value::<(String, u64)>(&bytes),
+            Err(DecodeError::TrailingBytes(1))
+        ));
+    }
+}

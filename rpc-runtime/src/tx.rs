@@ -1,0 +1,307 @@
+//! What the business holds while it runs: [`Tx`] for a write, [`View`] for a read.
+//!
+//! A run ends early, at an await of the business, if the store cannot answer or the business asks
+//! for something that cannot be (a key that is too long, a document that does not decode): the
+//! runtime drops the business's future there and decides what to do. So the business never sees
+//! trouble that is not its own, and needs no error type for it. It must not do anything outside
+//! the `Tx` that it would be wrong to do twice, or to leave half done.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use crate::document::DocumentKey;
+use crate::store::{DocKey, KeyError, ReadVersion, Store, StoreError, Versioned, Write};
+
+/// The most documents that one call may read or write. A call that needs more is better cut into
+/// several: every document it touches is one more to conflict over.
+pub const MAX_DOCUMENTS_PER_CALL: usize = 64;
+
+/// The largest encoded document, in bytes: small enough that rewriting it for every change stays
+/// cheap, and far below what any store behind this crate takes.
+pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
+
+/// A write in progress: the documents that it reads, and the writes that take effect together, and
+/// exactly once, if the business returns `Ok`. If it returns `Err`, none of them does.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Clone)] struct Name(String);
+/// # impl std::fmt::Display for Name {
+/// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(&self.0) }
+/// # }
+/// # #[derive(Serialize, Deserialize, rpc::Document)]
+/// # #[document(key = Name, collection = "counter")]
+/// # struct Counter { value: u64 }
+/// # struct Overflow;
+/// use rpc::Tx;
+///
+/// async fn increment(tx: &mut Tx, name: Name) -> Result<u64, Overflow> {
+///     let mut counter = tx.get(&name).await.unwrap_or(Counter { value: 0 });
+///     counter.value = counter.value.checked_add(1).ok_or(Overflow)?;
+///     tx.put(&name, &counter);
+///     Ok(counter.value)
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Tx {
+    reader: Reader,
+    seen: Vec<Seen>,
+    writes: Vec<Write>,
+}
+
+impl Tx {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Tx {
+        Tx { reader: Reader::new(store), seen: Vec::new(), writes: Vec::new() }
+    }
+
+    /// The document under this key, `None` if there is none. What this call itself has put or
+    /// deleted is seen; what was read once reads the same again.
+    pub async fn get<K: DocumentKey>(&mut self, key: &K) -> Option<K::Document> {
+        let Some(key) = self.reader.accept(key.doc_key()) else { return Reader::end().await };
+        if let Some(write) = self.writes.iter().find(|write| write.key == key) {
+            return self.reader.decode::<K>(&key, write.body.as_ref()).await;
+        }
+        if let Some(seen) = self.seen.iter().find(|seen| seen.key == key) {
+            return self.reader.decode::<K>(&key, seen.document.body.as_ref()).await;
+        }
+        if !self.reader.has_room(self.seen.len()) {
+            return Reader::end().await;
+        }
+        let document = self.reader.read(&key).await;
+        let body = document.body.clone();
+        self.seen.push(Seen { key: key.clone(), document });
+        self.reader.decode::<K>(&key, body.as_ref()).await
+    }
+
+    /// Writes a document, whether there was one or not.
+    ///
+    /// To write only if there was none, [`get`](Tx::get) it first: the commit then makes sure that
+    /// there is still none.
+    pub fn put<K: DocumentKey>(&mut self, key: &K, document: &K::Document) {
+        let Some(key) = self.reader.accept(key.doc_key()) else { return };
+        match serde_json::to_vec(document) {
+            Err(error) => self.reader.fail(BusinessFault::Encode { key, error }),
+            Ok(body) if body.len() > MAX_DOCUMENT_BYTES => {
+                self.reader.fail(BusinessFault::DocumentTooLarge { key, size: body.len() });
+            }
+            Ok(body) => self.write(Write { key, body: Some(body.into()) }),
+        }
+    }
+
+    /// Deletes a document. It is no error if there is none.
+    pub fn delete<K: DocumentKey>(&mut self, key: &K) {
+        if let Some(key) = self.reader.accept(key.doc_key()) {
+            self.write(Write { key, body: None });
+        }
+    }
+
+    fn write(&mut self, write: Write) {
+        if let Some(earlier) = self.writes.iter_mut().find(|earlier| earlier.key == write.key) {
+            *earlier = write;
+        } else if self.reader.has_room(self.writes.len()) {
+            self.writes.push(write);
+        }
+    }
+
+    /// What ends the run early.
+    pub(crate) fn signal(&self) -> Arc<RunSignal> {
+        Arc::clone(&self.reader.signal)
+    }
+
+    /// What the run read and wrote.
+    pub(crate) fn into_parts(self) -> (Vec<ReadVersion>, Vec<Write>) {
+        (self.seen.into_iter().map(Seen::into_read).collect(), self.writes)
+    }
+}
+
+/// A read in progress. All that it reads is true at one moment, at the latest when the call is
+/// answered; a read that met a change in between is run again.
+#[derive(Debug)]
+pub struct View {
+    reader: Reader,
+    seen: Mutex<Vec<Seen>>,
+}
+
+impl View {
+    pub(crate) fn new(store: Arc<dyn Store>) -> View {
+        View { reader: Reader::new(store), seen: Mutex::new(Vec::new()) }
+    }
+
+    /// The document under this key, `None` if there is none. What was read once reads the same
+    /// again.
+    pub async fn get<K: DocumentKey>(&self, key: &K) -> Option<K::Document> {
+        let Some(key) = self.reader.accept(key.doc_key()) else { return Reader::end().await };
+        if let Some(body) = self.seen_body(&key) {
+            return self.reader.decode::<K>(&key, body.as_ref()).await;
+        }
+        if !self.reader.has_room(self.lock().len()) {
+            return Reader::end().await;
+        }
+        let document = self.reader.read(&key).await;
+        let body = document.body.clone();
+        self.lock().push(Seen { key: key.clone(), document });
+        self.reader.decode::<K>(&key, body.as_ref()).await
+    }
+
+    pub(crate) fn signal(&self) -> Arc<RunSignal> {
+        Arc::clone(&self.reader.signal)
+    }
+
+    /// What the run read.
+    pub(crate) fn into_reads(self) -> Vec<ReadVersion> {
+        let seen = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        seen.into_iter().map(Seen::into_read).collect()
+    }
+
+    fn seen_body(&self, key: &DocKey) -> Option<Option<Bytes>> {
+        self.lock().iter().find(|seen| seen.key == *key).map(|seen| seen.document.body.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a run ended before the business did.
+#[derive(Debug)]
+pub(crate) enum RunFailure {
+    /// The store could not answer.
+    Store(StoreError),
+    /// The business asked for what cannot be.
+    Business(BusinessFault),
+}
+
+/// A mistake in the business, told apart from its typed errors: the call cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum BusinessFault {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("document {key} cannot be encoded: {error}")]
+    Encode { key: DocKey, error: serde_json::Error },
+    #[error(
+        "document {key} does not decode as what the code expects: {error}; fields added later need #[serde(default)]"
+    )]
+    Decode { key: DocKey, error: serde_json::Error },
+    #[error(
+        "document {key} would be {size} bytes, at most {MAX_DOCUMENT_BYTES} are allowed: split it into several"
+    )]
+    DocumentTooLarge { key: DocKey, size: usize },
+    #[error(
+        "a call may read and write at most {MAX_DOCUMENTS_PER_CALL} documents: cut it into several"
+    )]
+    TooManyDocuments,
+}
+
+/// How a run that must end says so to whoever polls it.
+#[derive(Debug, Default)]
+pub(crate) struct RunSignal {
+    raised: AtomicBool,
+    failure: Mutex<Option<RunFailure>>,
+}
+
+impl RunSignal {
+    /// Polls the business to its end, or to the first failure of its `Tx` or `View`, whichever
+    /// comes first. A failure wins over a result that the business returns after it.
+    pub(crate) async fn watch<F: Future>(&self, business: F) -> Result<F::Output, RunFailure> {
+        let mut business = pin!(business);
+        std::future::poll_fn(|context| {
+            let polled = business.as_mut().poll(context);
+            if self.raised.load(Ordering::Acquire) {
+                let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+                return Poll::Ready(Err(failure.expect("a raised signal holds its failure")));
+            }
+            polled.map(Ok)
+        })
+        .await
+    }
+
+    fn raise(&self, failure: RunFailure) {
+        let mut slot = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = Some(failure);
+            self.raised.store(true, Ordering::Release);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Seen {
+    key: DocKey,
+    document: Versioned,
+}
+
+impl Seen {
+    fn into_read(self) -> ReadVersion {
+        let Seen { key, document } = self;
+        ReadVersion { key, version: document.version, present: document.body.is_some() }
+    }
+}
+
+/// The part that [`Tx`] and [`View`] share: reading from the store, and failing.
+struct Reader {
+    store: Arc<dyn Store>,
+    signal: Arc<RunSignal>,
+}
+
+impl Reader {
+    fn new(store: Arc<dyn Store>) -> Reader {
+        Reader { store, signal: Arc::default() }
+    }
+
+    async fn read(&self, key: &DocKey) -> Versioned {
+        match self.store.read(key).await {
+            Ok(document) => document,
+            Err(error) => {
+                self.signal.raise(RunFailure::Store(error));
+                Reader::end().await
+            }
+        }
+    }
+
+    async fn decode<K: DocumentKey>(
+        &self,
+        key: &DocKey,
+        body: Option<&Bytes>,
+    ) -> Option<K::Document> {
+        match serde_json::from_slice(body?) {
+            Ok(document) => Some(document),
+            Err(error) => {
+                self.fail(BusinessFault::Decode { key: key.clone(), error });
+                Reader::end().await
+            }
+        }
+    }
+
+    fn accept(&self, key: Result<DocKey, KeyError>) -> Option<DocKey> {
+        key.map_err(|error| self.fail(BusinessFault::Key(error))).ok()
+    }
+
+    fn has_room(&self, held: usize) -> bool {
+        let room = held < MAX_DOCUMENTS_PER_CALL;
+        if !room {
+            self.fail(BusinessFault::TooManyDocuments);
+        }
+        room
+    }
+
+    fn fail(&self, fault: BusinessFault) {
+        self.signal.raise(RunFailure::Business(fault));
+    }
+
+    /// Where a failed run waits until [`RunSignal::watch`], which polls it, drops it.
+    async fn end<T>() -> T {
+        std::future::pending().await
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("signal", &self.signal).finish_non_exhaustive()
+    }
+}
