@@ -79,6 +79,9 @@ pub trait Stub: Sized {
 
     /// Wraps a connected client.
     fn from_client(client: crate::Client) -> Self;
+
+    /// The client inside: for its statistics, and to shut it down.
+    fn client(&self) -> &crate::Client;
 }
 
 /// A generated dispatcher: decodes calls, runs the business, encodes its answers.
