@@ -1,0 +1,5 @@
+//! A whole service in one file.
+
+fn main() {
+    println!("hello");
+}
