@@ -73,14 +73,15 @@ pub struct MethodId(pub u16);
 /// call, and refused.
 ///
 /// The server computes it from the bytes it received (XXH3, 64 bits), so a client cannot claim one.
+/// Records keep it, so it must not depend on anything that another build may number differently.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ArgumentHash(pub u64);
 
 impl ArgumentHash {
-    /// The hash of these encoded arguments of this method.
+    /// The hash of these encoded arguments of the method that `method` is the hash of.
     #[must_use]
-    pub fn of(method: MethodId, arguments: &[u8]) -> ArgumentHash {
-        ArgumentHash(xxhash_rust::xxh3::xxh3_64_with_seed(arguments, u64::from(method.0)))
+    pub fn of(method: u64, arguments: &[u8]) -> ArgumentHash {
+        ArgumentHash(xxhash_rust::xxh3::xxh3_64_with_seed(arguments, method))
     }
 }
 
@@ -97,6 +98,12 @@ impl Identity {
     #[must_use]
     pub fn anonymous() -> Identity {
         Identity("".into())
+    }
+
+    /// The identity of a peer that the transport has authenticated under this name.
+    #[must_use]
+    pub fn named(name: &str) -> Identity {
+        Identity(name.into())
     }
 
     /// The authenticated name, empty for an anonymous peer.
@@ -167,10 +174,10 @@ mod tests {
 
     #[test]
     fn hash_tells_methods_and_arguments_apart() {
-        let one = ArgumentHash::of(MethodId(1), b"ab");
-        assert_eq!(one, ArgumentHash::of(MethodId(1), b"ab"));
-        assert_ne!(one, ArgumentHash::of(MethodId(2), b"ab"));
-        assert_ne!(one, ArgumentHash::of(MethodId(1), b"ac"));
+        let one = ArgumentHash::of(1, b"ab");
+        assert_eq!(one, ArgumentHash::of(1, b"ab"));
+        assert_ne!(one, ArgumentHash::of(2, b"ab"));
+        assert_ne!(one, ArgumentHash::of(1, b"ac"));
     }
 
     #[test]

@@ -9,20 +9,30 @@
 //! | `mod.rs` | the [`Store`] trait and the words it speaks in |
 //! | `future.rs` | [`StoreFuture`], a future that costs nothing when the answer is at hand |
 //! | `key.rs` | [`DocKey`], the checked name of a document |
+//! | `limits.rs` | what a store takes in one commit, and how many sessions |
 //! | `sessions.rs` | the rules of sessions, watermarks and records that every local store shares |
 //! | `memory.rs` | [`MemoryStore`], for tests and for state that may be lost |
 //! | `embedded/` | `EmbeddedStore`, durable on one machine, with group commit |
 
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod future;
 mod key;
+mod limits;
+mod memory;
+mod sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+#[cfg(feature = "embedded")]
+pub use self::embedded::EmbeddedStore;
 pub use self::future::StoreFuture;
 pub use self::key::{DocKey, KeyError};
+pub use self::limits::{DEFAULT_MAX_SESSIONS, MAX_RESULT_BYTES};
+pub use self::memory::MemoryStore;
 use crate::id::{
     ArgumentHash, CallId, ClientId, Identity, Incarnation, Seq, SessionId, SessionSecret,
 };
@@ -87,7 +97,8 @@ pub trait Store: Send + Sync + 'static + sealed::Sealed {
     /// again.
     fn close_session(&self, session: SessionId) -> StoreFuture<'_, Result<(), StoreError>>;
 
-    /// Closes the sessions whose lease ended before `now`. Returns how many there were.
+    /// Closes the sessions whose lease ended more than [`Lease::MARGIN`] before `now`. Returns how
+    /// many there were.
     fn expire_sessions(&self, now: WallTime) -> StoreFuture<'_, Result<usize, StoreError>>;
 }
 
@@ -136,6 +147,17 @@ pub struct ReadVersion {
     pub version: Version,
     /// Whether it was there.
     pub present: bool,
+}
+
+impl ReadVersion {
+    /// Whether what was read is still so; `current` is the version of the document, if there is
+    /// one now.
+    pub(in crate::store) fn still_holds(&self, current: Option<Version>) -> bool {
+        match current {
+            Some(version) => self.present && version == self.version,
+            None => !self.present,
+        }
+    }
 }
 
 /// One write of a run.

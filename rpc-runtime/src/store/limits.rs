@@ -1,0 +1,67 @@
+//! What a store takes in one commit.
+
+use super::{Commit, DocKey, Outcome, StoreError};
+use crate::tx::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL};
+
+/// The largest result that is recorded, in bytes. It is written once with every call and sent once
+/// per attempt; what is larger belongs into documents.
+pub const MAX_RESULT_BYTES: usize = 4 << 20;
+
+/// The most sessions that a local store keeps open unless it is told otherwise. Each costs about
+/// 200 bytes of memory.
+pub const DEFAULT_MAX_SESSIONS: usize = 1_000_000;
+
+/// What a row costs beside its bytes: its place in the tables of the store, roughly.
+#[cfg(feature = "embedded")]
+const ROW_OVERHEAD: usize = 64;
+
+/// Refuses a commit that is larger than a store takes.
+pub(super) fn check(commit: &Commit) -> Result<(), StoreError> {
+    let documents = commit.reads.len().max(commit.writes.len());
+    if documents > MAX_DOCUMENTS_PER_CALL {
+        return Err(too_large(
+            "the number of documents of the call",
+            documents,
+            MAX_DOCUMENTS_PER_CALL,
+        ));
+    }
+    for write in &commit.writes {
+        let size = write.body.as_ref().map_or(0, bytes::Bytes::len);
+        if size > MAX_DOCUMENT_BYTES {
+            return Err(too_large(&document(&write.key), size, MAX_DOCUMENT_BYTES));
+        }
+    }
+    let result = result_len(&commit.result);
+    if result > MAX_RESULT_BYTES {
+        return Err(too_large("the result of the call", result, MAX_RESULT_BYTES));
+    }
+    Ok(())
+}
+
+/// About how much memory a commit holds until it is durable.
+#[cfg(feature = "embedded")]
+pub(super) fn weight(commit: &Commit) -> usize {
+    let writes: usize = commit
+        .writes
+        .iter()
+        .map(|write| {
+            ROW_OVERHEAD + write.key.as_str().len() + write.body.as_ref().map_or(0, |b| b.len())
+        })
+        .sum();
+    writes + ROW_OVERHEAD + result_len(&commit.result)
+}
+
+fn result_len(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Success(bytes) | Outcome::BusinessError(bytes) => bytes.len(),
+        Outcome::Aborted(_) => 0,
+    }
+}
+
+fn document(key: &DocKey) -> String {
+    format!("document {key}")
+}
+
+fn too_large(what: &str, size: usize, limit: usize) -> StoreError {
+    StoreError::TooLarge { what: what.to_owned(), size, limit }
+}

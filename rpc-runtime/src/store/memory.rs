@@ -1,0 +1,194 @@
+//! [`MemoryStore`]: the rules of the store, and nothing to keep them over a restart.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::sessions::{Record, Session, Sessions, Settled, settle};
+use super::{
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Lease, LookUp, ReadVersion, Resume,
+    Store, StoreError, StoreFuture, Version, Versioned, limits, sealed,
+};
+use crate::id::{ClientId, Identity, Seq, SessionId, SessionSecret};
+use crate::time::WallTime;
+
+/// A store in memory: for tests, and for state that may be lost with the process.
+///
+/// All servers that share one (in an `Arc`) keep every guarantee but durability. It answers every
+/// question at once, without waiting and without an allocation for the answer.
+///
+/// ```
+/// use std::sync::Arc;
+/// use rpc::store::{MemoryStore, Store};
+///
+/// let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+/// ```
+#[derive(Debug)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+impl MemoryStore {
+    /// An empty store that keeps at most [`limits::DEFAULT_MAX_SESSIONS`] sessions open.
+    #[must_use]
+    pub fn new() -> MemoryStore {
+        MemoryStore::with_max_sessions(limits::DEFAULT_MAX_SESSIONS)
+    }
+
+    /// An empty store that keeps at most this many sessions open.
+    #[must_use]
+    pub fn with_max_sessions(max_sessions: usize) -> MemoryStore {
+        let state = State {
+            sessions: Sessions::new(ClientId(1), max_sessions),
+            documents: HashMap::new(),
+            last: 0,
+        };
+        MemoryStore { state: Mutex::new(state) }
+    }
+
+    // Nothing in a critical section can panic half-way through a change, so what a poisoned lock
+    // guards is whole.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore::new()
+    }
+}
+
+impl sealed::Sealed for MemoryStore {}
+
+impl Store for MemoryStore {
+    fn read<'a>(&'a self, key: &'a DocKey) -> StoreFuture<'a, Result<Versioned, StoreError>> {
+        let document = self.lock().documents.get(key).cloned();
+        StoreFuture::ready(Ok(match document {
+            Some((version, body)) => Versioned { version, body: Some(body) },
+            None => Versioned { version: Version(0), body: None },
+        }))
+    }
+
+    fn confirm<'a>(
+        &'a self,
+        reads: &'a [ReadVersion],
+    ) -> StoreFuture<'a, Result<Confirm, StoreError>> {
+        let consistent = reads.len() < 2 || self.lock().all_hold(reads);
+        StoreFuture::ready(Ok(if consistent { Confirm::Consistent } else { Confirm::Changed }))
+    }
+
+    fn look_up<'a>(&'a self, call: &'a CallRef) -> StoreFuture<'a, Result<LookUp, StoreError>> {
+        StoreFuture::ready(Ok(self.lock().look_up(call)))
+    }
+
+    fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
+        StoreFuture::ready(limits::check(&commit).map(|()| self.lock().commit(commit)))
+    }
+
+    fn open_session<'a>(
+        &'a self,
+        identity: &'a Identity,
+        secret: SessionSecret,
+        lease: Lease,
+    ) -> StoreFuture<'a, Result<SessionId, StoreError>> {
+        let opened = self.lock().sessions.open(identity, secret, lease);
+        let opened = opened.map_err(|full| StoreError::Unavailable { cause: Arc::new(full) });
+        StoreFuture::ready(opened)
+    }
+
+    fn resume_session<'a>(
+        &'a self,
+        identity: &'a Identity,
+        secret: SessionSecret,
+        session: SessionId,
+        lease: Lease,
+    ) -> StoreFuture<'a, Result<Resume, StoreError>> {
+        StoreFuture::ready(Ok(self.lock().sessions.resume(identity, secret, session, lease)))
+    }
+
+    fn renew_session(
+        &self,
+        client: ClientId,
+        lease: Lease,
+    ) -> StoreFuture<'_, Result<(), StoreError>> {
+        self.lock().sessions.renew(client, lease);
+        StoreFuture::ready(Ok(()))
+    }
+
+    fn close_session(&self, session: SessionId) -> StoreFuture<'_, Result<(), StoreError>> {
+        let closed = self.lock().sessions.close(session);
+        // Freed outside the lock.
+        drop(closed);
+        StoreFuture::ready(Ok(()))
+    }
+
+    fn expire_sessions(&self, now: WallTime) -> StoreFuture<'_, Result<usize, StoreError>> {
+        let expired = self.lock().sessions.expire(now);
+        StoreFuture::ready(Ok(expired.len()))
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    sessions: Sessions<Records>,
+    documents: HashMap<DocKey, (Version, Bytes)>,
+    /// The number of the last commit, which is the version of what it wrote.
+    last: u64,
+}
+
+/// The records of one session, none of them below its watermark.
+type Records = BTreeMap<Seq, Record>;
+
+impl State {
+    fn look_up(&self, call: &CallRef) -> LookUp {
+        let session = match self.sessions.admit(call) {
+            Ok(session) => session,
+            Err(refusal) => return LookUp::Refused(refusal),
+        };
+        match settle(call, session.kept.get(&call.id.seq)) {
+            Settled::New => LookUp::Unknown,
+            Settled::Recorded(outcome) => LookUp::Recorded(Committed::new(outcome.clone())),
+            Settled::Refused(refusal) => LookUp::Refused(refusal),
+        }
+    }
+
+    fn commit(&mut self, commit: Commit) -> CommitOutcome {
+        let Commit { call, reads, writes, result } = commit;
+        match self.look_up(&call) {
+            LookUp::Recorded(outcome) => return CommitOutcome::Recorded(outcome),
+            LookUp::Refused(refusal) => return CommitOutcome::Refused(refusal),
+            LookUp::Unknown => {}
+        }
+        if !self.all_hold(&reads) {
+            return CommitOutcome::Conflict;
+        }
+        self.last += 1;
+        let version = Version(self.last);
+        for write in writes {
+            match write.body {
+                Some(body) => self.documents.insert(write.key, (version, body)),
+                None => self.documents.remove(&write.key),
+            };
+        }
+        let session = self.sessions.get_mut(call.id.client).expect("the call was admitted");
+        record(session, &call, result.clone());
+        CommitOutcome::Committed(Committed::new(result))
+    }
+
+    fn all_hold(&self, reads: &[ReadVersion]) -> bool {
+        reads.iter().all(|read| {
+            read.still_holds(self.documents.get(&read.key).map(|(version, _)| *version))
+        })
+    }
+}
+
+fn record(session: &mut Session<Records>, call: &CallRef, outcome: super::Outcome) {
+    session.kept.insert(call.id.seq, Record { hash: call.hash, outcome });
+    if session.acknowledge(call.watermark) {
+        while session.kept.first_key_value().is_some_and(|(seq, _)| *seq < session.watermark) {
+            session.kept.pop_first();
+        }
+    }
+}
