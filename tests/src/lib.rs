@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests of this project share.
+
+pub mod conformance;

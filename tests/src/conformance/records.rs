@@ -1,0 +1,273 @@
+//! The recorded result on every kind of retry, reused ids, and limits.
+
+use std::sync::Arc;
+
+use rpc::id::ArgumentHash;
+use rpc::store::{
+    AbortReason, CommitOutcome, LookUp, MAX_RESULT_BYTES, Outcome, Refusal, Store, StoreError,
+};
+use rpc::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL};
+
+use super::{
+    Caller, Draft, Harness, body, commit, key, look_up, must_be_recorded, must_be_refused,
+    must_commit, read, success,
+};
+
+/// A retry of a call that ended in `Ok`, on this server and on another.
+pub async fn a_retry_gets_the_success(harness: &impl Harness) {
+    retry_gets(harness, success(b"the receipt"), true).await;
+}
+
+/// A retry of a call that ended in a business error, on this server and on another.
+pub async fn a_retry_gets_the_business_error(harness: &impl Harness) {
+    let error = Outcome::BusinessError(b"insufficient funds".to_vec().into());
+    retry_gets(harness, error, false).await;
+}
+
+/// A retry of a call that was aborted, for every reason, on this server and on another.
+pub async fn a_retry_gets_the_abort(harness: &impl Harness) {
+    for reason in [AbortReason::Deadline, AbortReason::Cancelled, AbortReason::Failed] {
+        retry_gets(harness, Outcome::Aborted(reason), false).await;
+    }
+}
+
+async fn retry_gets(harness: &impl Harness, outcome: Outcome, writes: bool) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let doc = key("doc");
+    let mut run = caller.commit(1).ending(outcome.clone());
+    if writes {
+        run = run.putting(&doc, b"effect");
+    }
+    let answered = must_commit(&*store, run).await;
+    assert_eq!(answered, outcome, "the commit answers with its own outcome");
+    must_be_recorded(&*store, &caller.call(1), &outcome).await;
+    let elsewhere: Arc<dyn Store> = harness.other_handle(&store).await;
+    must_be_recorded(&*elsewhere, &caller.call(1), &outcome).await;
+    let effect = body(&*elsewhere, &doc).await;
+    assert_eq!(effect, writes.then(|| b"effect".to_vec()), "the effect is there once");
+}
+
+/// A retry after the store was closed and opened.
+pub async fn a_retry_after_a_reopen_gets_the_result(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let outcomes = [
+        success(b"the receipt"),
+        success(b""),
+        Outcome::BusinessError(b"no such account".to_vec().into()),
+        Outcome::Aborted(AbortReason::Deadline),
+        Outcome::Aborted(AbortReason::Cancelled),
+        Outcome::Aborted(AbortReason::Failed),
+    ];
+    for (seq, outcome) in (1..).zip(&outcomes) {
+        must_commit(&*store, caller.commit(seq).ending(outcome.clone())).await;
+    }
+    let Some(store) = harness.reopen(store).await else { return };
+    for (seq, outcome) in (1..).zip(&outcomes) {
+        must_be_recorded(&*store, &caller.call(seq), outcome).await;
+    }
+}
+
+/// A first run that was delayed until its retry had committed, even if it read afterwards.
+pub async fn a_delayed_first_run_gets_the_record(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let doc = key("doc");
+    must_commit(&*store, caller.commit(1).putting(&doc, b"by the retry")).await;
+    let seen = read(&*store, &doc).await;
+    let late = caller.commit(1).reading(&doc, &seen).putting(&doc, b"by the first");
+    match commit(&*store, late.ending(success(b"another"))).await {
+        CommitOutcome::Recorded(outcome) => {
+            assert_eq!(*outcome.get(), success(&1u64.to_le_bytes()), "the retry's result");
+        }
+        other => panic!("the versions match, but the id is not new: {other:?}"),
+    }
+    assert_eq!(body(&*store, &doc).await, Some(b"by the retry".to_vec()), "applied once");
+}
+
+/// A run whose reads have changed because another run of the same call has committed.
+pub async fn the_record_wins_over_a_conflict(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let doc = key("doc");
+    let absent = read(&*store, &doc).await;
+    let run = || caller.commit(1).reading(&doc, &absent).putting(&doc, b"x");
+    let outcome = must_commit(&*store, run()).await;
+    match commit(&*store, run()).await {
+        CommitOutcome::Recorded(found) => assert_eq!(*found.get(), outcome, "the same result"),
+        other => panic!("running again would execute it twice: {other:?}"),
+    }
+}
+
+/// An abort that is recorded first: the run that comes later is not applied.
+pub async fn an_abort_that_wins_stops_the_run(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let doc = key("doc");
+    let aborted = Outcome::Aborted(AbortReason::Deadline);
+    must_commit(&*store, caller.commit(1).ending(aborted.clone())).await;
+    match commit(&*store, caller.commit(1).putting(&doc, b"too late")).await {
+        CommitOutcome::Recorded(found) => assert_eq!(*found.get(), aborted, "it stays aborted"),
+        other => panic!("the call was reported as not executed: {other:?}"),
+    }
+    assert_eq!(body(&*store, &doc).await, None, "nothing was applied");
+}
+
+/// An abort that comes after the effect learns of it.
+pub async fn an_abort_that_loses_gets_the_result(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let outcome = must_commit(&*store, caller.commit(1).putting(&key("doc"), b"effect")).await;
+    let abort = caller.commit(1).ending(Outcome::Aborted(AbortReason::Cancelled));
+    match commit(&*store, abort).await {
+        CommitOutcome::Recorded(found) => assert_eq!(*found.get(), outcome, "it had ended"),
+        other => panic!("the effect has been applied: {other:?}"),
+    }
+}
+
+/// A call that never ran.
+pub async fn an_unknown_call_is_unknown(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    assert_eq!(look_up(&*store, &caller.call(1)).await, LookUp::Unknown, "nothing ran");
+    must_commit(&*store, caller.commit(2)).await;
+    assert_eq!(look_up(&*store, &caller.call(1)).await, LookUp::Unknown, "1 did not run");
+    assert_eq!(look_up(&*store, &caller.call(3)).await, LookUp::Unknown, "3 did not run");
+    must_commit(&*store, caller.commit(1)).await;
+}
+
+/// A conflict ends nothing: the call runs again under the same id.
+pub async fn a_conflict_leaves_no_record(harness: &impl Harness) {
+    let store = harness.open().await;
+    let (caller, other) = (Caller::open(&*store).await, Caller::open(&*store).await);
+    let doc = key("doc");
+    let absent = read(&*store, &doc).await;
+    must_commit(&*store, other.commit(1).putting(&doc, b"first")).await;
+    let draft = caller.commit(1).reading(&doc, &absent).putting(&doc, b"mine");
+    assert_eq!(commit(&*store, draft).await, CommitOutcome::Conflict, "it has changed");
+    assert_eq!(look_up(&*store, &caller.call(1)).await, LookUp::Unknown, "it has not ended");
+    let seen = read(&*store, &doc).await;
+    must_commit(&*store, caller.commit(1).reading(&doc, &seen).putting(&doc, b"mine")).await;
+    assert_eq!(body(&*store, &doc).await, Some(b"mine".to_vec()), "the second run was applied");
+}
+
+/// The same id with other arguments is another call, and refused.
+pub async fn a_reused_id_is_refused(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let outcome = must_commit(&*store, caller.commit(1)).await;
+    let mut reused = caller.call(1);
+    reused.hash = ArgumentHash(!reused.hash.0);
+    must_be_refused(&*store, &reused, Refusal::IdReused).await;
+    must_be_recorded(&*store, &caller.call(1), &outcome).await;
+}
+
+/// The arguments are compared after a restart, too.
+pub async fn a_reused_id_is_refused_after_a_reopen(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let outcome = must_commit(&*store, caller.commit(1)).await;
+    let Some(store) = harness.reopen(store).await else { return };
+    let mut reused = caller.call(1);
+    reused.hash = ArgumentHash(!reused.hash.0);
+    must_be_refused(&*store, &reused, Refusal::IdReused).await;
+    must_be_recorded(&*store, &caller.call(1), &outcome).await;
+}
+
+/// Calls of one client end in any order, each with its own record.
+pub async fn calls_may_end_in_any_order(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    for seq in [5, 1, 4, 2, 9, 3] {
+        must_commit(&*store, caller.commit(seq)).await;
+    }
+    for seq in [1, 2, 3, 4, 5, 9] {
+        must_be_recorded(&*store, &caller.call(seq), &success(&seq.to_le_bytes())).await;
+    }
+    for seq in [6, 7, 8, 10] {
+        assert_eq!(look_up(&*store, &caller.call(seq)).await, LookUp::Unknown, "{seq} did not run");
+    }
+}
+
+/// The same number of two clients names two calls.
+pub async fn ids_of_two_clients_are_apart(harness: &impl Harness) {
+    let store = harness.open().await;
+    let (one, other) = (Caller::open(&*store).await, Caller::open(&*store).await);
+    must_commit(&*store, one.commit(1).ending(success(b"one"))).await;
+    assert_eq!(look_up(&*store, &other.call(1)).await, LookUp::Unknown, "the other's did not run");
+    must_commit(&*store, other.commit(1).ending(success(b"other"))).await;
+    must_be_recorded(&*store, &one.call(1), &success(b"one")).await;
+    must_be_recorded(&*store, &other.call(1), &success(b"other")).await;
+}
+
+/// Results of some KiB and of a MiB.
+pub async fn large_results_come_back_whole(harness: &impl Harness) {
+    let mut store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let large = |seq: u64| {
+        let size = [5_000, 70_000, 1 << 20][seq as usize - 1];
+        success(&(0..size).map(|n| (n % 251) as u8 ^ seq as u8).collect::<Vec<u8>>())
+    };
+    for seq in 1..=3 {
+        must_commit(&*store, caller.commit(seq).ending(large(seq))).await;
+    }
+    for seq in 1..=3 {
+        must_be_recorded(&*store, &caller.call(seq), &large(seq)).await;
+    }
+    match harness.reopen(store).await {
+        Some(reopened) => store = reopened,
+        None => return,
+    }
+    for seq in 1..=3 {
+        must_be_recorded(&*store, &caller.call(seq), &large(seq)).await;
+    }
+}
+
+/// A result of no bytes is a result.
+pub async fn empty_results_come_back_empty(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    must_commit(&*store, caller.commit(1).ending(success(b""))).await;
+    must_be_recorded(&*store, &caller.call(1), &success(b"")).await;
+}
+
+/// What is just allowed is taken.
+pub async fn a_commit_at_the_limits_is_taken(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let many = (0..MAX_DOCUMENTS_PER_CALL)
+        .fold(caller.commit(1), |draft, n| draft.putting(&key(&format!("many-{n}")), b"x"));
+    must_commit(&*store, many).await;
+    let large = vec![7; MAX_DOCUMENT_BYTES];
+    must_commit(&*store, caller.commit(2).putting(&key("large"), &large)).await;
+    assert_eq!(body(&*store, &key("large")).await, Some(large), "it is there, whole");
+    let result = success(&vec![8; MAX_RESULT_BYTES]);
+    must_commit(&*store, caller.commit(3).ending(result.clone())).await;
+    must_be_recorded(&*store, &caller.call(3), &result).await;
+}
+
+/// What is over a limit is refused with that limit, and the id stays new.
+pub async fn a_commit_over_the_limits_is_refused_and_does_nothing(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let small = key("small");
+    let base = || caller.commit(1).putting(&small, b"x");
+    let drafts = [
+        (0..MAX_DOCUMENTS_PER_CALL)
+            .fold(base(), |draft, n| draft.putting(&key(&format!("many-{n}")), b"x")),
+        base().putting(&key("large"), vec![7; MAX_DOCUMENT_BYTES + 1]),
+        base().ending(success(&vec![8; MAX_RESULT_BYTES + 1])),
+    ];
+    for draft in drafts {
+        match store.commit(draft).await {
+            Err(StoreError::TooLarge { size, limit, .. }) => {
+                assert_eq!(size, limit + 1, "the error says what is too large");
+            }
+            other => panic!("it is over a limit: {other:?}"),
+        }
+        assert_eq!(body(&*store, &small).await, None, "nothing was applied");
+        assert_eq!(look_up(&*store, &caller.call(1)).await, LookUp::Unknown, "nor recorded");
+    }
+    must_commit(&*store, base()).await;
+}
