@@ -171,6 +171,26 @@ impl fmt::Display for NoError {
 
 impl std::error::Error for NoError {}
 
+/// Tells whether a method's return type is a `Result` behind an alias, which generated code
+/// refuses: it would take the error for a success, and keep what the method wrote before it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct ReturnProbe<T>(std::marker::PhantomData<T>);
+
+impl<T, E> ReturnProbe<Result<T, E>> {
+    /// Found before [`NotResult::IS_RESULT`], since it is the type's own.
+    pub const IS_RESULT: bool = true;
+}
+
+/// The answer of [`ReturnProbe`] for every other type.
+#[doc(hidden)]
+pub trait NotResult {
+    /// Whether it is a `Result`.
+    const IS_RESULT: bool = false;
+}
+
+impl<T> NotResult for ReturnProbe<T> {}
+
 /// Bytes that are not what both ends agreed on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
