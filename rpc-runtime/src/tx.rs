@@ -7,10 +7,11 @@
 //! the `Tx` that it would be wrong to do twice, or to leave half done.
 
 use std::future::Future;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
@@ -174,6 +175,27 @@ pub(crate) enum RunFailure {
     Store(StoreError),
     /// The business asked for what cannot be.
     Business(BusinessFault),
+    /// The business panicked, with this message.
+    Panic(String),
+}
+
+/// Polls the business; a panic ends only its own run.
+pub(crate) fn poll_contained<F: Future>(
+    business: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Poll<Result<F::Output, String>> {
+    // The run's state is thrown away after a panic, so nothing broken is ever seen.
+    match catch_unwind(AssertUnwindSafe(|| business.poll(context))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_else(|| "a panic without a message".to_owned());
+            Poll::Ready(Err(message))
+        }
+    }
 }
 
 /// A mistake in the business, told apart from its typed errors: the call cannot be run.
@@ -211,12 +233,12 @@ impl RunSignal {
     pub(crate) async fn watch<F: Future>(&self, business: F) -> Result<F::Output, RunFailure> {
         let mut business = pin!(business);
         std::future::poll_fn(|context| {
-            let polled = business.as_mut().poll(context);
+            let polled = poll_contained(business.as_mut(), context);
             if self.raised.load(Ordering::Acquire) {
                 let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
                 return Poll::Ready(Err(failure.expect("a raised signal holds its failure")));
             }
-            polled.map(Ok)
+            polled.map(|ended| ended.map_err(RunFailure::Panic))
         })
         .await
     }

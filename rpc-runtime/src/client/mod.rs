@@ -1,43 +1,201 @@
-//! The client. (The signatures that generated code needs; the rest is being written.)
+//! The client: typed calls that survive lost messages, cut connections and stopped servers.
+//!
+//! The way of one call: a generated stub makes a [`Call`]; its first poll encodes the arguments and
+//! hands them to the sans-IO core ([`crate::protocol::client`]), which puts the frame into the
+//! output of a connection; `connection.rs` writes it, reads the response and hands it to the core,
+//! which wakes the call.
+//!
+//! | file | what stands in it |
+//! | --- | --- |
+//! | `mod.rs` | [`Client`] and its builder |
+//! | `config.rs` | [`ClientConfig`], every setting |
+//! | `call.rs` | [`Call`], the builder that is a future |
+//! | `shared.rs` | the core behind its lock, and who must be woken when it has changed |
+//! | `driver.rs` | one task for timers and for making connections |
+//! | `connection.rs` | one task a connection, for its bytes |
 
-use std::future::Future;
-use std::marker::PhantomData;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+mod call;
+mod config;
+mod connection;
+mod driver;
+mod shared;
 
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+pub use self::call::Call;
+pub use self::config::ClientConfig;
+use self::shared::Shared;
+use crate::error::ConnectError;
 use crate::id::MethodId;
+pub use crate::protocol::client::{ClientStats, Hedge};
 use crate::schema::Message;
-use crate::service::Kind;
+use crate::service::{Kind, Stub};
+use crate::transport::{Connector, Tcp};
 
-/// A connected client of one service.
+/// A connected client of one service: one session, shared by all clones.
+///
+/// Generated stubs wrap one; see [`Client::builder`]. When the last clone is dropped, calls that
+/// still run are left to their servers, and the session to its lease. [`Client::shutdown`] ends
+/// both in order.
 #[derive(Clone, Debug)]
-pub struct Client {}
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+/// Closes the client when the last clone is gone.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+/// A client in the making.
+///
+/// ```no_run
+/// # #[rpc::service] pub trait Hello { async fn hello(&self, name: String) -> String; }
+/// # async fn example() -> Result<(), rpc::ConnectError> {
+/// use std::time::Duration;
+///
+/// let hello: HelloClient = rpc::Client::builder()
+///     .deadline(Duration::from_secs(5))
+///     .connect(["10.0.0.1:4000", "10.0.0.2:4000"])
+///     .await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "a client is not made until it is connected"]
+pub struct ClientBuilder {
+    config: ClientConfig,
+    connector: Arc<dyn Connector>,
+    connect_limit: Duration,
+}
+
+/// How long [`ClientBuilder::connect`] waits for the first server, unless it is set.
+const DEFAULT_CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 impl Client {
+    /// Begins a client with default settings over TCP.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            config: ClientConfig::default(),
+            connector: Arc::new(Tcp),
+            connect_limit: DEFAULT_CONNECT_LIMIT,
+        }
+    }
+
     /// Prepares a call: what a generated stub calls, `A` being the tuple of its arguments.
     pub fn call<A: Message, T: Message, E: Message>(
         &self,
-        _method: MethodId,
-        _kind: Kind,
+        method: MethodId,
+        kind: Kind,
         arguments: A,
     ) -> Call<A, T, E> {
-        Call { arguments, result: PhantomData }
+        Call::new(self.clone(), method, kind, arguments)
+    }
+
+    /// What the client has done so far.
+    #[must_use]
+    pub fn stats(&self) -> ClientStats {
+        self.shared().with(|core| core.stats())
+    }
+
+    /// Waits until every call is settled, also those that were dropped or given up, but no longer
+    /// than `limit`; then closes the session and the connections. Calls made from other clones
+    /// meanwhile are waited for; calls made after it fail as `NotExecuted`.
+    pub async fn shutdown(self, limit: Duration) {
+        let shared = Arc::clone(self.shared());
+        let settled = std::future::poll_fn(|context| {
+            shared.watch(context.waker(), |core| core.is_settled().then_some(()))
+        });
+        if tokio::time::timeout(limit, settled).await.is_err() {
+            tracing::warn!("the client is closed with calls that are not settled");
+        }
+        shared.close();
+        let driver = shared.take_driver();
+        if let Some(driver) = driver {
+            let _timed_out = tokio::time::timeout(limit, driver).await;
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
     }
 }
 
-/// A call: set its options, then await it.
-#[must_use = "a call is not made until it is awaited"]
-#[derive(Debug)]
-pub struct Call<A, T, E> {
-    #[allow(dead_code)]
-    arguments: A,
-    result: PhantomData<fn() -> Result<T, E>>,
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
 }
 
-impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
-    type Output = Result<T, E>;
+impl ClientBuilder {
+    /// Sets all settings.
+    pub fn config(mut self, config: ClientConfig) -> ClientBuilder {
+        self.config = config;
+        self
+    }
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Pending
+    /// Sets how long a call may be tried, unless it says otherwise.
+    pub fn deadline(mut self, deadline: Duration) -> ClientBuilder {
+        self.config.deadline = deadline;
+        self
+    }
+
+    /// Connects over another transport than TCP.
+    pub fn connector(mut self, connector: impl Connector) -> ClientBuilder {
+        self.connector = Arc::new(connector);
+        self
+    }
+
+    /// Sets how long [`connect`](ClientBuilder::connect) waits for the first server. Default 10 s.
+    pub fn connect_limit(mut self, limit: Duration) -> ClientBuilder {
+        self.connect_limit = limit;
+        self
+    }
+
+    /// Connects to the servers of a service and waits until one of them has taken the session. The
+    /// others, and all that fail later, are connected in the background.
+    ///
+    /// # Errors
+    /// If no address was given, no server was reached in time, or all of them refuse this client
+    /// for good (another service, a method that differs).
+    pub async fn connect<C: Stub>(
+        self,
+        servers: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<C, ConnectError> {
+        let addresses: Vec<String> = servers.into_iter().map(Into::into).collect();
+        if addresses.is_empty() {
+            return Err(ConnectError::NoAddress);
+        }
+        let shared = Shared::start(self.config, C::schema(), addresses, self.connector);
+        let client = Client { handle: Arc::new(Handle { shared: Arc::clone(&shared) }) };
+        let connected = std::future::poll_fn(|context| {
+            let polled = shared.watch(context.waker(), |core| {
+                if core.is_up() {
+                    return Some(Ok(()));
+                }
+                core.rejection().map(|(address, reject)| {
+                    Err(ConnectError::Rejected {
+                        address: address.to_owned(),
+                        reason: reject.reason,
+                        message: reject.message.clone(),
+                    })
+                })
+            });
+            if polled.is_ready() { polled } else { Poll::Pending }
+        });
+        match tokio::time::timeout(self.connect_limit, connected).await {
+            Ok(connected) => connected.map(|()| C::from_client(client)),
+            Err(_) => Err(ConnectError::Unreachable {
+                limit: self.connect_limit,
+                detail: shared.with(|core| core.troubles()),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder").field("config", &self.config).finish_non_exhaustive()
     }
 }

@@ -50,9 +50,15 @@ pub(super) fn directory(
     create_directory(directory)?;
     let lock = lock(directory)?;
     let path = directory.join(DATA_FILE);
-    let exists = path.try_exists().map_err(|cause| io_error(&path, "look for", cause))?;
-    if !exists {
-        create_file(directory, config)?;
+    match fs::metadata(&path) {
+        // An empty file would be taken for a new one, and what it held would be gone unnoticed.
+        Ok(found) if found.len() == 0 => {
+            let detail = "the file is empty".to_owned();
+            return Err(OpenError::Damaged { place: place(&path), detail });
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create_file(directory, config)?,
+        Err(cause) => return Err(io_error(&path, "look for", cause)),
     }
     Ok((file(&path, config)?, lock))
 }
@@ -173,12 +179,14 @@ fn open_engine(
     place: &str,
     config: &EmbeddedConfig,
 ) -> Result<(Database, State), OpenError> {
+    let io_error = |cause| OpenError::Io { place: place.to_owned(), step: "open", cause };
+    let is_new = backend.len().map_err(io_error)? == 0;
     let database = Builder::new()
         .set_cache_size(config.cache_bytes)
         .set_check_integrity_on_open(config.check_on_open)
         .create_with_backend(backend)
         .map_err(|error| engine_error(place, error))?;
-    if is_new(&database).map_err(|error| engine_error(place, error))? {
+    if is_new {
         initialize(&database).map_err(|error| engine_error(place, error))?;
     }
     check_format(&database, place)?;
@@ -187,10 +195,6 @@ fn open_engine(
         other => OpenError::Damaged { place: place.to_owned(), detail: other.to_string() },
     })?;
     Ok((database, state))
-}
-
-fn is_new(database: &Database) -> Result<bool, redb::Error> {
-    Ok(database.begin_read()?.list_tables()?.next().is_none())
 }
 
 fn initialize(database: &Database) -> Result<(), redb::Error> {

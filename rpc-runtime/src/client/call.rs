@@ -1,0 +1,239 @@
+//! A call: a builder for its options that is a future of its result.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::{Client, Hedge};
+use crate::error::{CallError, NotExecuted, Unknown};
+use crate::id::{CallId, MethodId, Seq};
+use crate::io_buffer;
+use crate::protocol::client::{CallOptions, CallOutcome, Settled, StartError};
+use crate::schema::Message;
+use crate::service::{Kind, decode_value, encode_value};
+use crate::time::Time;
+use crate::trace::TraceContext;
+
+/// A call of `T` or `E` with the arguments `A`: set its options, then await it.
+///
+/// It is made when it is first polled. Dropping it then tells the server that nobody waits; whether
+/// it took effect is settled in the background, so that its id never stays open.
+#[must_use = "a call is not made until it is awaited"]
+pub struct Call<A, T, E> {
+    client: Client,
+    method: MethodId,
+    kind: Kind,
+    options: CallOptions,
+    ask_again: Option<CallId>,
+    stage: Stage<A>,
+    span: tracing::Span,
+    result: PhantomData<fn() -> Result<T, E>>,
+}
+
+/// How far a call's future has come.
+enum Stage<A> {
+    Prepared(A),
+    /// Encoded, but the window was full.
+    Waiting(Vec<u8>, Time),
+    InFlight(Seq),
+    Over,
+}
+
+// The arguments are only ever moved out, never pinned.
+impl<A, T, E> Unpin for Call<A, T, E> {}
+
+impl<A: Message, T: Message, E: Message> Call<A, T, E> {
+    pub(super) fn new(client: Client, method: MethodId, kind: Kind, arguments: A) -> Self {
+        let options = CallOptions {
+            deadline: client.shared().config.deadline,
+            max_attempts: u32::MAX,
+            hedge: Hedge::Never,
+            trace: None,
+        };
+        Call {
+            client,
+            method,
+            kind,
+            options,
+            ask_again: None,
+            stage: Stage::Prepared(arguments),
+            span: tracing::Span::none(),
+            result: PhantomData,
+        }
+    }
+
+    /// How long the call may be tried. Past it, the call is ended, and its future says how within
+    /// [`ClientConfig::settle_grace`](crate::ClientConfig::settle_grace).
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.options.deadline = deadline;
+        self
+    }
+
+    /// The most sends, the first among them; at least 1. Default: as many as the deadline and the
+    /// retry budget allow. To find out how a call ended is not limited by it.
+    pub fn max_attempts(mut self, attempts: u32) -> Self {
+        self.options.max_attempts = attempts.max(1);
+        self
+    }
+
+    /// Asks a second server before the first one's time is up.
+    pub fn hedge(mut self, hedge: Hedge) -> Self {
+        self.options.hedge = hedge;
+        self
+    }
+
+    /// Sends a trace context along.
+    pub fn trace(mut self, trace: TraceContext) -> Self {
+        self.options.trace = Some(trace);
+        self
+    }
+
+    /// Asks again for a call whose outcome is unknown: give the id of
+    /// [`CallError::OutcomeUnknown`], and the arguments of that call. If it took effect, this
+    /// returns its result; if not, it may still take effect now, once.
+    pub fn ask_again(mut self, id: CallId) -> Self {
+        self.ask_again = Some(id);
+        self
+    }
+
+    /// Hands the encoded call to the core.
+    fn start(
+        &mut self,
+        context: &mut Context<'_>,
+        arguments: Vec<u8>,
+        deadline: Option<Time>,
+    ) -> Poll<Result<T, CallError<E>>> {
+        let now = self.client.shared().clock.now();
+        let deadline = deadline.unwrap_or(now + self.options.deadline);
+        if deadline <= now {
+            io_buffer::put_message(arguments);
+            return Poll::Ready(Err(CallError::NotExecuted(NotExecuted::Deadline)));
+        }
+        let (method, kind, options) = (self.method, self.kind, self.options);
+        let started = self.client.shared().with(|core| {
+            let started = match self.ask_again {
+                None => core.start(now, method, kind, options, deadline, arguments),
+                Some(id) => match core.ask_again(now, id, deadline, &arguments) {
+                    Ok(seq) => Ok(seq),
+                    Err(settled) => return Err(Started::Settled(id, settled)),
+                },
+            };
+            match started {
+                Ok(seq) => Ok((seq, core.call_id(seq), core.poll_call(seq, context.waker()))),
+                Err(error @ StartError::WindowFull(_)) => {
+                    core.wait_for_room(deadline, context.waker().clone());
+                    Err(Started::Not(error))
+                }
+                Err(error) => Err(Started::Not(error)),
+            }
+        });
+        match started {
+            Ok((seq, id, polled)) => {
+                self.stage = Stage::InFlight(seq);
+                self.span = tracing::debug_span!(
+                    "rpc",
+                    method = self.client.shared().method_name(self.method),
+                    %id,
+                    attempts = tracing::field::Empty,
+                );
+                polled.map(|settled| self.finish(id, settled))
+            }
+            Err(Started::Settled(id, settled)) => Poll::Ready(self.finish(id, settled)),
+            Err(Started::Not(error)) => match error.into_arguments() {
+                Ok(arguments) => {
+                    self.stage = Stage::Waiting(arguments, deadline);
+                    Poll::Pending
+                }
+                Err(reason) => Poll::Ready(Err(CallError::NotExecuted(reason))),
+            },
+        }
+    }
+
+    fn poll_result(
+        &mut self,
+        context: &mut Context<'_>,
+        seq: Seq,
+    ) -> Poll<Result<T, CallError<E>>> {
+        let (id, attempts, polled) = self.client.shared().with(|core| {
+            let (id, attempts) = (core.call_id(seq), core.attempts(seq));
+            (id, attempts, core.poll_call(seq, context.waker()))
+        });
+        polled.map(|settled| {
+            self.span.record("attempts", attempts);
+            self.finish(id, settled)
+        })
+    }
+
+    fn finish(&mut self, id: CallId, (outcome, payload): Settled) -> Result<T, CallError<E>> {
+        self.stage = Stage::Over;
+        let bad = |error: crate::service::DecodeError| {
+            CallError::OutcomeUnknown(id, Unknown::BadResponse(error.to_string()))
+        };
+        let result = match outcome {
+            CallOutcome::Success => decode_value(&payload).map_err(bad),
+            CallOutcome::BusinessError => match decode_value(&payload) {
+                Ok(error) => Err(CallError::Business(error)),
+                Err(error) => Err(bad(error)),
+            },
+            CallOutcome::NotExecuted(reason) => Err(CallError::NotExecuted(reason)),
+            CallOutcome::Unknown(reason) => Err(CallError::OutcomeUnknown(id, reason)),
+        };
+        io_buffer::put_message(payload);
+        result
+    }
+}
+
+/// Why a call did not get going.
+enum Started {
+    Not(StartError),
+    Settled(CallId, Settled),
+}
+
+impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
+    type Output = Result<T, CallError<E>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let call = self.get_mut();
+        let polled = match std::mem::replace(&mut call.stage, Stage::Over) {
+            Stage::Prepared(arguments) => {
+                let mut encoded = io_buffer::take_message();
+                match encode_value(&arguments, &mut encoded) {
+                    Ok(()) => call.start(context, encoded, None),
+                    Err(error) => {
+                        let reason = NotExecuted::Encode(error.to_string());
+                        Poll::Ready(Err(CallError::NotExecuted(reason)))
+                    }
+                }
+            }
+            Stage::Waiting(arguments, deadline) => call.start(context, arguments, Some(deadline)),
+            Stage::InFlight(seq) => {
+                call.stage = Stage::InFlight(seq);
+                call.poll_result(context, seq)
+            }
+            Stage::Over => panic!("a finished call is not polled again"),
+        };
+        if polled.is_ready() {
+            call.stage = Stage::Over;
+        }
+        polled
+    }
+}
+
+impl<A, T, E> Drop for Call<A, T, E> {
+    fn drop(&mut self) {
+        if let Stage::InFlight(seq) = self.stage {
+            self.client.shared().with(|core| core.handle_dropped(seq));
+        }
+    }
+}
+
+impl<A, T, E> std::fmt::Debug for Call<A, T, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call")
+            .field("method", &self.method)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}

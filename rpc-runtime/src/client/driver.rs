@@ -1,0 +1,61 @@
+//! One task for all timers of a client, and for making its connections.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::connection;
+use super::shared::Shared;
+use crate::time::Time;
+
+/// How long a closed client's connections may take to send their last words.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// The longest sleep. A timer that fires too early does no harm.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// Runs until the client is closed.
+pub(super) async fn drive(shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
+    std::future::poll_fn(|context| {
+        loop {
+            while let Poll::Ready(Some(_)) = connections.poll_join_next(context) {}
+            let due = sleep.as_mut().poll(context).is_ready();
+            if due {
+                shared.with(|core| core.handle_timeout(shared.clock.now()));
+            }
+            // Separate from the time-out, whose orders are there only once the state has settled.
+            let (next, orders, closed) = shared.with_state(|state| {
+                state.driver_waker = Some(context.waker().clone());
+                state.armed = state.core.poll_timeout();
+                (state.armed, std::mem::take(&mut state.orders), state.closed)
+            });
+            for order in orders {
+                let task = connections.spawn(connection::run(Arc::clone(&shared), order));
+                shared.with_state(|state| state.set_task(order, task));
+            }
+            if closed {
+                return Poll::Ready(());
+            }
+            if due || shared.clock.instant(next.min(far())) < sleep.deadline() {
+                let at = Instant::now() + LONGEST_SLEEP;
+                let at = if next == Time::NEVER { at } else { shared.clock.instant(next).min(at) };
+                sleep.as_mut().reset(at);
+                continue;
+            }
+            return Poll::Pending;
+        }
+    })
+    .await;
+    let finished = async { while connections.join_next().await.is_some() {} };
+    let _cut_off = tokio::time::timeout(FAREWELL, finished).await;
+}
+
+/// A time far enough off to stand for never, near enough to be an instant.
+fn far() -> Time {
+    Time(u64::MAX / 4_000_000)
+}

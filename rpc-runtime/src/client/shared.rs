@@ -1,0 +1,224 @@
+//! The core behind its lock, and who must be woken when it has changed.
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::config::ClientConfig;
+use super::driver;
+use crate::clock::Clock;
+use crate::id::MethodId;
+use crate::protocol::client::{Core, EndpointId, Event};
+use crate::service::ServiceSchema;
+use crate::time::Time;
+use crate::transport::Connector;
+
+/// What calls, connections and the driver share.
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) config: ClientConfig,
+    pub(super) connector: Arc<dyn Connector>,
+    /// By method id.
+    method_names: Vec<&'static str>,
+    state: Mutex<State>,
+    driver: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// The part behind the lock. Whoever has used the core calls [`State::settle`] before it lets go.
+pub(super) struct State {
+    pub(super) core: Core,
+    links: Vec<Link>,
+    /// Connections that the driver is to make.
+    pub(super) orders: Vec<Order>,
+    pub(super) driver_waker: Option<Waker>,
+    /// The time that the driver's timer is set to.
+    pub(super) armed: Time,
+    pub(super) closed: bool,
+    /// Those who wait for something about the client as a whole.
+    watchers: Vec<Waker>,
+}
+
+/// A connection that the driver is to make.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    pub(super) endpoint: EndpointId,
+    /// Tells the connection from those before it.
+    pub(super) number: u64,
+}
+
+/// The connection of one endpoint.
+#[derive(Debug, Default)]
+struct Link {
+    number: u64,
+    waker: Option<Waker>,
+    task: Option<AbortHandle>,
+}
+
+thread_local! {
+    /// A list of wakers to reuse.
+    static WOKEN: Cell<Vec<Waker>> = const { Cell::new(Vec::new()) };
+}
+
+impl Shared {
+    /// Makes the core and starts the driver.
+    pub(super) fn start(
+        config: ClientConfig,
+        schema: ServiceSchema,
+        addresses: Vec<String>,
+        connector: Arc<dyn Connector>,
+    ) -> Arc<Shared> {
+        let ids = schema.methods.iter().map(|method| usize::from(method.id.0));
+        let mut method_names = vec!["?"; ids.max().map_or(0, |last| last + 1)];
+        for method in &schema.methods {
+            method_names[usize::from(method.id.0)] = method.name;
+        }
+        let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
+        let links = addresses.iter().map(|_| Link::default()).collect();
+        let state = State {
+            core: Core::new(config.clone(), schema, addresses, seed),
+            links,
+            orders: Vec::new(),
+            driver_waker: None,
+            armed: Time::ZERO,
+            closed: false,
+            watchers: Vec::new(),
+        };
+        let shared = Arc::new(Shared {
+            clock: Clock::new(),
+            config,
+            connector,
+            method_names,
+            state: Mutex::new(state),
+            driver: Mutex::new(None),
+        });
+        let driver = tokio::spawn(driver::drive(Arc::clone(&shared)));
+        *shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(driver);
+        shared
+    }
+
+    /// Uses the core, then wakes whom that concerns.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
+        self.with_state(|state| act(&mut state.core))
+    }
+
+    /// As [`with`](Shared::with), with what lies around the core.
+    pub(super) fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let mut woken = WOKEN.take();
+        let done = {
+            let mut state = self.lock();
+            let done = act(&mut state);
+            state.settle(&mut woken);
+            done
+        };
+        // After the lock is released: a waker may do anything.
+        woken.drain(..).for_each(Waker::wake);
+        WOKEN.set(woken);
+        done
+    }
+
+    /// Waits until `look` finds something.
+    pub(super) fn watch<T>(
+        &self,
+        waker: &Waker,
+        look: impl FnOnce(&mut Core) -> Option<T>,
+    ) -> Poll<T> {
+        let mut state = self.lock();
+        match look(&mut state.core) {
+            Some(found) => Poll::Ready(found),
+            None => {
+                state.watchers.push(waker.clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ends the client.
+    pub(super) fn close(&self) {
+        self.with_state(|state| {
+            state.closed = true;
+            state.core.handle_close();
+            for link in &mut state.links {
+                state.watchers.extend(link.waker.take());
+            }
+            state.watchers.extend(state.driver_waker.take());
+        });
+    }
+
+    pub(super) fn take_driver(&self) -> Option<JoinHandle<()>> {
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn method_name(&self, method: MethodId) -> &'static str {
+        self.method_names.get(usize::from(method.0)).copied().unwrap_or("?")
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether this connection is still the one of its endpoint. If so, it is woken for output.
+    pub(super) fn register(&mut self, order: Order, waker: &Waker) -> bool {
+        let link = &mut self.links[usize::from(order.endpoint.0)];
+        if link.number != order.number {
+            return false;
+        }
+        if !link.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            link.waker = Some(waker.clone());
+        }
+        true
+    }
+
+    /// Whether this connection is still the one of its endpoint.
+    pub(super) fn is_current(&self, order: Order) -> bool {
+        self.links[usize::from(order.endpoint.0)].number == order.number
+    }
+
+    /// Lets the core stop the connection by stopping its task.
+    pub(super) fn set_task(&mut self, order: Order, task: AbortHandle) {
+        if self.is_current(order) {
+            self.links[usize::from(order.endpoint.0)].task = Some(task);
+        } else {
+            task.abort();
+        }
+    }
+
+    /// Carries out what the core asks for, and collects who must be woken.
+    fn settle(&mut self, woken: &mut Vec<Waker>) {
+        while let Some(event) = self.core.poll_event() {
+            match event {
+                Event::Transmit(endpoint) => {
+                    woken.extend(self.links[usize::from(endpoint.0)].waker.take());
+                }
+                Event::Connect(endpoint) => {
+                    let link = &mut self.links[usize::from(endpoint.0)];
+                    link.number += 1;
+                    self.orders.push(Order { endpoint, number: link.number });
+                    woken.extend(self.driver_waker.take());
+                }
+                Event::Close(endpoint) => {
+                    let link = &mut self.links[usize::from(endpoint.0)];
+                    link.number += 1;
+                    link.waker = None;
+                    if let Some(task) = link.task.take() {
+                        task.abort();
+                    }
+                }
+            }
+        }
+        self.core.poll_wakers(woken);
+        if self.core.poll_timeout() < self.armed {
+            woken.extend(self.driver_waker.take());
+        }
+        woken.append(&mut self.watchers);
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,214 @@
+//! Connections: hello, welcome, reject, and what their loss means for calls.
+
+use std::time::Duration;
+
+use super::call::CallState;
+use super::endpoint::{EndpointId, Link};
+use super::{Core, Event, Session};
+use crate::error::{NotExecuted, Unknown};
+use crate::id::Seq;
+use crate::time::Time;
+use crate::wire::WireError;
+use crate::wire::handshake::{Hello, HelloMethod, Reject, RejectReason, Welcome};
+
+impl Core {
+    /// The driver has connected to an endpoint.
+    pub(crate) fn handle_connected(&mut self, now: Time, id: EndpointId) {
+        if self.closed {
+            return self.events.push_back(Event::Close(id));
+        }
+        let endpoint = self.endpoint_mut(id);
+        endpoint.handle_connected();
+        endpoint.last_byte = now;
+        // Only one endpoint opens the session; the others go on with what it was given.
+        if self.session.is_none() && self.opener.is_some_and(|opener| opener != id) {
+            self.endpoint_mut(id).link = Link::AwaitingSession;
+        } else {
+            self.greet(now, id);
+        }
+    }
+
+    /// The connection to an endpoint is gone, or could not be made. Its calls go elsewhere.
+    pub(crate) fn handle_disconnected(&mut self, now: Time, id: EndpointId, trouble: String) {
+        let was_up = self.endpoint(id).link == Link::Up;
+        let endpoint = self.endpoint_mut(id);
+        endpoint.out.clear();
+        endpoint.suspicion = None;
+        endpoint.failures = if was_up { 0 } else { endpoint.failures.saturating_add(1) };
+        endpoint.trouble = Some(trouble);
+        let failures = self.endpoint(id).failures;
+        let rejected = self.endpoint(id).reject.as_ref();
+        // A server that said no for good is asked again only in case it is replaced.
+        let for_good = rejected.is_some_and(|reject| !reject.reason.is_passing());
+        let pause = if for_good {
+            self.config.max_backoff
+        } else {
+            backoff(self.config.min_backoff, self.config.max_backoff, failures)
+        };
+        let retry_at = now + self.jittered(pause);
+        self.endpoint_mut(id).link = Link::Down { retry_at };
+        if self.opener == Some(id) {
+            self.opener = None;
+            self.pass_on_opening(now);
+        }
+        self.move_calls_away(now, id);
+    }
+
+    /// Connections to make now.
+    pub(super) fn connect_due(&mut self, now: Time) {
+        for index in 0..self.endpoints.len() {
+            let id = EndpointId(index as u16);
+            let limit = self.config.connect_timeout;
+            match self.endpoint(id).link {
+                Link::Down { retry_at } if retry_at <= now && !self.closed => {
+                    self.endpoint_mut(id).link = Link::Connecting { since: now };
+                    self.events.push_back(Event::Connect(id));
+                }
+                Link::Connecting { since } | Link::Greeting { since } if now >= since + limit => {
+                    self.drop_link(now, id, "it did not answer in time");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives a connection up.
+    pub(super) fn drop_link(&mut self, now: Time, id: EndpointId, trouble: &str) {
+        self.events.push_back(Event::Close(id));
+        self.handle_disconnected(now, id, trouble.to_owned());
+    }
+
+    /// When [`connect_due`](Core::connect_due) has something to do for this endpoint.
+    pub(super) fn connect_at(&self, id: EndpointId) -> Time {
+        match self.endpoint(id).link {
+            Link::Down { retry_at } if !self.closed => retry_at,
+            Link::Connecting { since } | Link::Greeting { since } => {
+                since + self.config.connect_timeout
+            }
+            _ => Time::NEVER,
+        }
+    }
+
+    pub(super) fn handle_welcome(
+        &mut self,
+        now: Time,
+        id: EndpointId,
+        welcome: &Welcome,
+    ) -> Result<(), WireError> {
+        match self.session {
+            None => {
+                self.client = welcome.session.client;
+                self.session = Some(Session {
+                    id: welcome.session,
+                    secret: welcome.secret,
+                    window: welcome.window,
+                });
+                self.opener = None;
+                self.greet_waiting(now);
+            }
+            Some(session) if session.id != welcome.session => {
+                return Err(WireError::UnknownValue("session"));
+            }
+            Some(ref mut session) => session.window = session.window.min(welcome.window),
+        }
+        self.stats.connections += 1;
+        let max_frame = self.config.max_frame_bytes;
+        let endpoint = self.endpoint_mut(id);
+        endpoint.link = Link::Up;
+        endpoint.failures = 0;
+        endpoint.reject = None;
+        endpoint.trouble = None;
+        endpoint.max_frame = welcome.max_frame;
+        endpoint.last_sent = now;
+        endpoint.decoder.set_max_frame(max_frame);
+        self.send_queued(now);
+        self.wakers.extend(self.window_waiters.drain(..).map(|(_, waker)| waker));
+        Ok(())
+    }
+
+    pub(super) fn handle_reject(&mut self, now: Time, id: EndpointId, reject: Reject) {
+        let reason = reject.reason;
+        self.endpoint_mut(id).reject = Some(reject);
+        self.drop_link(now, id, "it refused the connection");
+        if matches!(reason, RejectReason::SessionClosed | RejectReason::Fenced)
+            && self.session.is_some()
+        {
+            self.lose_session(now);
+        }
+    }
+
+    /// The session has ended: nothing can be learnt about its calls any more. New calls go into a
+    /// new session; their numbers go on from the old ones, so that none is ever used twice.
+    pub(super) fn lose_session(&mut self, now: Time) {
+        self.session = None;
+        self.opener = None;
+        self.fail_pending(&Unknown::SessionClosed, &NotExecuted::SessionClosed);
+        for index in 0..self.endpoints.len() {
+            let id = EndpointId(index as u16);
+            if !matches!(self.endpoint(id).link, Link::Down { .. } | Link::Connecting { .. }) {
+                self.drop_link(now, id, "the session has ended");
+                self.endpoint_mut(id).link = Link::Down { retry_at: now };
+            }
+        }
+    }
+
+    fn greet(&mut self, now: Time, id: EndpointId) {
+        if self.session.is_none() {
+            self.opener = Some(id);
+        }
+        let methods = self.schema.methods.iter().map(|method| HelloMethod {
+            id: method.id,
+            name: method.name.to_owned(),
+            fingerprint: method.fingerprint,
+        });
+        let hello = Hello {
+            service: self.schema.name.to_owned(),
+            session: self.session.map(|session| (session.id, session.secret)),
+            default_deadline: self.config.deadline,
+            max_frame: self.config.max_frame_bytes,
+            methods: methods.collect(),
+        };
+        let endpoint = self.endpoint_mut(id);
+        endpoint.link = Link::Greeting { since: now };
+        hello.put(&mut endpoint.out);
+        self.events.push_back(Event::Transmit(id));
+    }
+
+    fn greet_waiting(&mut self, now: Time) {
+        for index in 0..self.endpoints.len() {
+            let id = EndpointId(index as u16);
+            if self.endpoint(id).link == Link::AwaitingSession {
+                self.greet(now, id);
+            }
+        }
+    }
+
+    /// The endpoint that was opening the session has failed: the next one does it.
+    fn pass_on_opening(&mut self, now: Time) {
+        let waiting = |link: Link| link == Link::AwaitingSession;
+        let next = self.endpoints.iter().position(|endpoint| waiting(endpoint.link));
+        if let Some(index) = next
+            && self.session.is_none()
+        {
+            self.greet(now, EndpointId(index as u16));
+        }
+    }
+
+    /// Sends the calls of a lost or suspect endpoint to another.
+    pub(super) fn move_calls_away(&mut self, now: Time, id: EndpointId) {
+        let stranded: Vec<Seq> = self
+            .ring
+            .iter()
+            .filter(|(_, call)| call.state == CallState::Sent && call.endpoint == id)
+            .map(|(seq, _)| seq)
+            .collect();
+        for seq in stranded {
+            self.resend(now, seq, Some(id));
+        }
+    }
+}
+
+/// The pause after this many failures: doubled with each, up to `most`.
+pub(super) fn backoff(least: Duration, most: Duration, failures: u32) -> Duration {
+    (least * (1 << failures.saturating_sub(1).min(16))).min(most)
+}

@@ -1,0 +1,240 @@
+//! What comes in, and what a response means for its call.
+
+use super::call::{CallOutcome, CallState};
+use super::connect::backoff;
+use super::endpoint::{EndpointId, Link};
+use super::{Core, StartError};
+use crate::error::{NotExecuted, Refusal, RefusalReason, Unknown};
+use crate::sabotage::{Rule, kept};
+use crate::service::Kind;
+use crate::time::Time;
+use crate::wire::WireError;
+use crate::wire::handshake::{Reject, decode_reply};
+use crate::wire::response::{ResponseHeader, ServerFrame, Status, kind};
+
+impl Core {
+    /// Bytes came in from an endpoint. An error means that the peer does not keep to the protocol:
+    /// the connection must be dropped and reported as disconnected.
+    pub(crate) fn handle_bytes(
+        &mut self,
+        now: Time,
+        id: EndpointId,
+        bytes: &[u8],
+    ) -> Result<(), WireError> {
+        self.note_life(now, id);
+        let mut input = bytes;
+        loop {
+            let mut finished = Vec::new();
+            let decoder = &mut self.endpoints[usize::from(id.0)].decoder;
+            let Some(frame) = decoder.next(&mut input, &mut finished)? else { return Ok(()) };
+            match self.endpoint(id).link {
+                Link::Up => self.handle_frame(now, id, frame)?,
+                Link::Greeting { .. } => match decode_reply(frame)? {
+                    Ok(welcome) => self.handle_welcome(now, id, &welcome)?,
+                    Err(reject) => self.handle_reject(now, id, reject),
+                },
+                // Given up while its last bytes were on their way.
+                Link::Down { .. } => return Ok(()),
+                Link::Connecting { .. } | Link::AwaitingSession => {
+                    return Err(WireError::OutOfPlace(frame[0]));
+                }
+            }
+        }
+    }
+
+    fn handle_frame(&mut self, now: Time, id: EndpointId, frame: &[u8]) -> Result<(), WireError> {
+        if frame[0] & kind::MASK == kind::REJECT {
+            let reject = Reject::decode(frame)?;
+            self.handle_reject(now, id, reject);
+            return Ok(());
+        }
+        match ServerFrame::decode(frame)? {
+            ServerFrame::Response(header, payload) => {
+                self.handle_response(now, id, &header, payload);
+            }
+            ServerFrame::GoAway => {
+                self.endpoint_mut(id).draining = true;
+            }
+            ServerFrame::Pong => {}
+        }
+        Ok(())
+    }
+
+    /// Any byte shows that the server lives.
+    fn note_life(&mut self, now: Time, id: EndpointId) {
+        let endpoint = self.endpoint_mut(id);
+        endpoint.last_byte = now;
+        endpoint.silent_timeouts = 0;
+        if endpoint.suspicion.take().is_some() {
+            self.send_queued(now);
+        }
+    }
+
+    fn handle_response(
+        &mut self,
+        now: Time,
+        id: EndpointId,
+        header: &ResponseHeader,
+        payload: &[u8],
+    ) {
+        self.stats.resent_responses += u64::from(header.resend);
+        let Some(call) = self.ring.pending_mut(header.seq) else {
+            self.stats.dropped_responses += 1;
+            return;
+        };
+        if header.attempt > call.attempt() {
+            // An answer to what was never sent.
+            self.stats.dropped_responses += 1;
+            return;
+        }
+        let is_latest = header.attempt == call.attempt();
+        call.silent = 0;
+        if is_latest && call.state == CallState::Sent && call.endpoint == id {
+            let (method, took) = (call.method, now.since(call.sent_at));
+            if header.status != Status::InProgress {
+                self.endpoint_mut(id).add_rtt(method, took);
+            }
+        }
+        match header.status {
+            Status::Success => self.take_result(now, id, header, CallOutcome::Success, payload),
+            Status::BusinessError => {
+                self.take_result(now, id, header, CallOutcome::BusinessError, payload);
+            }
+            Status::Aborted(reason) => {
+                let outcome = CallOutcome::NotExecuted(NotExecuted::Aborted(reason));
+                self.note_unacked(now, id);
+                self.complete(header.seq, outcome, &[]);
+            }
+            Status::InProgress => self.handle_in_progress(now, id, header, is_latest),
+            Status::Refused(reason) => {
+                let message = String::from_utf8_lossy(payload).into_owned();
+                self.handle_refused(now, id, header, reason, message, is_latest);
+            }
+            Status::Never(refusal) => self.handle_never(now, header, refusal),
+            Status::Unknown => {
+                if is_latest {
+                    let until = self.soon(now, header);
+                    self.back_off(header.seq, until);
+                }
+            }
+        }
+    }
+
+    /// A committed result counts from any attempt; a tentative one only from the latest, since a
+    /// later attempt may have taken effect in the meantime. A read has no effect to miss.
+    fn take_result(
+        &mut self,
+        now: Time,
+        id: EndpointId,
+        header: &ResponseHeader,
+        outcome: CallOutcome,
+        payload: &[u8],
+    ) {
+        let Some(call) = self.ring.get(header.seq) else { return };
+        let from_latest = header.attempt == call.attempt() || !kept(Rule::TentativeFromLatestOnly);
+        if header.committed || call.kind != Kind::Write || from_latest {
+            self.note_unacked(now, id);
+            self.complete(header.seq, outcome, payload);
+        } else {
+            self.stats.dropped_responses += 1;
+        }
+    }
+
+    /// The call is running: no time-out, and no sign of trouble. It is asked for again, at growing
+    /// intervals, only in case the response gets lost.
+    fn handle_in_progress(
+        &mut self,
+        now: Time,
+        id: EndpointId,
+        header: &ResponseHeader,
+        is_latest: bool,
+    ) {
+        self.stats.in_progress += 1;
+        if !is_latest || !kept(Rule::InProgressIsLife) {
+            return;
+        }
+        let attempts = self.ring.get(header.seq).map_or(0, |call| call.attempts);
+        let least = self.config.min_timeout * 2;
+        let patience = backoff(least, self.config.max_backoff, attempts);
+        let until = now + self.jittered(patience);
+        let Some(call) = self.ring.pending_mut(header.seq) else { return };
+        if call.state == CallState::Sent && call.endpoint == id {
+            call.next_at = until;
+            self.note_call_at(until);
+        }
+    }
+
+    /// A refusal speaks only for its attempt.
+    fn handle_refused(
+        &mut self,
+        now: Time,
+        id: EndpointId,
+        header: &ResponseHeader,
+        reason: RefusalReason,
+        message: String,
+        is_latest: bool,
+    ) {
+        self.stats.refused += 1;
+        let seq = header.seq;
+        let Some(call) = self.ring.pending_mut(seq) else { return };
+        call.refused += 1;
+        call.refusal = Some((reason, message.clone()));
+        if !is_latest {
+            return;
+        }
+        let may_try = call.attempts < call.options.max_attempts && now < call.deadline;
+        let (kind, was_never_run) = (call.kind, call.was_never_run());
+        if (reason.is_passing() && may_try) || call.settle {
+            let until = self.soon(now, header);
+            if reason == RefusalReason::ShuttingDown {
+                self.endpoint_mut(id).draining = true;
+                return self.resend(now, seq, Some(id));
+            }
+            return self.back_off(seq, until);
+        }
+        if was_never_run || kind != Kind::Write {
+            let outcome = CallOutcome::NotExecuted(NotExecuted::Refused { reason, message });
+            return self.complete(seq, outcome, &[]);
+        }
+        // An earlier attempt may still have run, or be running: find out.
+        let Some(call) = self.ring.pending_mut(seq) else { return };
+        call.settle = true;
+        let until = self.soon(now, header);
+        self.back_off(seq, until);
+    }
+
+    /// The id is never executed from now on; whether it was, only an earlier answer could tell.
+    fn handle_never(&mut self, now: Time, header: &ResponseHeader, refusal: Refusal) {
+        let outcome = match refusal {
+            Refusal::IdReused => CallOutcome::NotExecuted(NotExecuted::IdReused),
+            Refusal::Stale => CallOutcome::Unknown(Unknown::Stale),
+            Refusal::Fenced | Refusal::SessionClosed => return self.lose_session(now),
+        };
+        self.complete(header.seq, outcome, &[]);
+    }
+
+    /// A short, growing pause before a call is tried again.
+    fn soon(&mut self, now: Time, header: &ResponseHeader) -> Time {
+        let attempts = self.ring.get(header.seq).map_or(1, |call| call.attempts);
+        let pause = backoff(self.config.min_backoff, self.config.max_backoff, attempts);
+        now + self.jittered(pause)
+    }
+
+    fn note_unacked(&mut self, now: Time, id: EndpointId) {
+        let endpoint = self.endpoint_mut(id);
+        if endpoint.unacked == 0 {
+            endpoint.unacked_since = now;
+        }
+        endpoint.unacked = endpoint.unacked.saturating_add(1);
+    }
+}
+
+impl StartError {
+    /// The arguments, to try again with, if there was only no room.
+    pub(crate) fn into_arguments(self) -> Result<Vec<u8>, NotExecuted> {
+        match self {
+            StartError::WindowFull(arguments) => Ok(arguments),
+            StartError::Refused(reason) => Err(reason),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! How long an endpoint takes to answer, and from that, how long to wait for it.
+//!
+//! The smoothed mean and deviation follow RFC 6298; a decaying histogram adds what they cannot
+//! see, a tail that is rare but usual. The time-out is the larger of the two.
+
+use std::time::Duration;
+
+/// Four buckets for each doubling, from 1 µs to about 2 minutes.
+const BUCKETS: usize = 4 * 27;
+/// How many samples the histogram remembers before it halves them all.
+const MEMORY: u32 = 4096;
+/// How often the percentiles are computed anew, in samples.
+const REFRESH: u32 = 64;
+
+/// Round-trip times of one method at one endpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Rtt {
+    srtt: u64,
+    deviation: u64,
+    histogram: [u16; BUCKETS],
+    total: u32,
+    since_refresh: u32,
+    p99: u64,
+    p999: u64,
+}
+
+impl Rtt {
+    pub(super) fn new() -> Rtt {
+        Rtt {
+            srtt: 0,
+            deviation: 0,
+            histogram: [0; BUCKETS],
+            total: 0,
+            since_refresh: 0,
+            p99: 0,
+            p999: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, sample: Duration) {
+        let micros = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX).clamp(1, 1 << 27);
+        if self.srtt == 0 {
+            (self.srtt, self.deviation) = (micros, micros / 2);
+        } else {
+            self.deviation = (3 * self.deviation + self.srtt.abs_diff(micros)) / 4;
+            self.srtt = (7 * self.srtt + micros) / 8;
+        }
+        self.histogram[bucket(micros)] += 1;
+        self.total += 1;
+        self.since_refresh += 1;
+        if self.total >= MEMORY {
+            self.halve();
+        }
+        if self.since_refresh >= REFRESH || self.total < REFRESH {
+            self.refresh();
+        }
+    }
+
+    /// How long to wait for an answer; `None` before the first one came.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let measured = (self.srtt + 4 * self.deviation).max(self.p999);
+        (self.srtt > 0).then(|| Duration::from_micros(measured))
+    }
+
+    /// What 99 of 100 answers do not take longer than.
+    pub(super) fn p99(&self) -> Option<Duration> {
+        (self.srtt > 0).then(|| Duration::from_micros(self.p99.max(self.srtt)))
+    }
+
+    fn refresh(&mut self) {
+        self.since_refresh = 0;
+        let mut above = 0;
+        let (mut p99, mut p999) = (None, None);
+        for index in (0..BUCKETS).rev() {
+            above += u32::from(self.histogram[index]);
+            if p999.is_none() && above * 1000 > self.total {
+                p999 = Some(upper_bound(index));
+            }
+            if p99.is_none() && above * 100 > self.total {
+                p99 = Some(upper_bound(index));
+                break;
+            }
+        }
+        self.p999 = p999.unwrap_or(0);
+        self.p99 = p99.unwrap_or(0);
+    }
+
+    fn halve(&mut self) {
+        self.total = 0;
+        for count in &mut self.histogram {
+            *count /= 2;
+            self.total += u32::from(*count);
+        }
+    }
+}
+
+fn bucket(micros: u64) -> usize {
+    let exponent = micros.ilog2() as usize;
+    let quarter = if exponent < 2 { 0 } else { (micros >> (exponent - 2) & 3) as usize };
+    (4 * exponent + quarter).min(BUCKETS - 1)
+}
+
+fn upper_bound(bucket: usize) -> u64 {
+    let (exponent, quarter) = (bucket / 4, bucket as u64 % 4);
+    if exponent < 2 {
+        return 2 << exponent;
+    }
+    (1 << exponent) + ((quarter + 1) << exponent) / 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_cover_their_samples() {
+        for micros in [1, 2, 3, 7, 100, 1_000, 12_345, 1 << 26] {
+            assert!(upper_bound(bucket(micros)) >= micros, "{micros}");
+            assert!(upper_bound(bucket(micros)) <= micros * 2, "{micros}");
+        }
+    }
+
+    #[test]
+    fn timeout_follows_the_tail() {
+        let mut rtt = Rtt::new();
+        assert_eq!(rtt.timeout(), None);
+        for index in 0..2000 {
+            rtt.add(Duration::from_micros(if index % 100 == 0 { 50_000 } else { 200 }));
+        }
+        let timeout = rtt.timeout().unwrap();
+        assert!(timeout >= Duration::from_millis(50), "a usual tail is waited for: {timeout:?}");
+        for _ in 0..40_000 {
+            rtt.add(Duration::from_micros(200));
+        }
+        let timeout = rtt.timeout().unwrap();
+        assert!(timeout < Duration::from_millis(1), "and forgotten when it is over: {timeout:?}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Where a call goes, and with which header.
+
+use std::time::Duration;
+
+use super::call::{CallState, Hedge};
+use super::endpoint::EndpointId;
+use super::{Core, Event};
+use crate::error::NotExecuted;
+use crate::id::Seq;
+use crate::protocol::client::CallOutcome;
+use crate::sabotage::{Rule, kept};
+use crate::time::Time;
+use crate::wire::ack::Ack;
+use crate::wire::request::{ClientFrame, RequestHeader};
+
+/// What a request's header takes at most without a bitmap: kind, sequence number, attempt, method,
+/// ack, deadline, trace. A bitmap is left out where the arguments leave no room for it.
+pub(super) const MAX_REQUEST_HEADER: usize = 1 + 10 + 5 + 3 + 10 + 10 + 25;
+
+/// From how many complete calls above the watermark on a bitmap travels with a request: fewer wait
+/// for the watermark, or for a lone ack.
+const BITMAP_WORTH_SENDING: u64 = 256;
+
+impl Core {
+    /// Sends a call for the first time, or again: to the least busy usable endpoint, else it waits
+    /// for one.
+    pub(super) fn send(&mut self, now: Time, seq: Seq) {
+        match self.choose(None) {
+            Some(endpoint) => self.send_to(now, seq, endpoint),
+            None => self.queue(seq),
+        }
+    }
+
+    /// Sends a call again, away from `avoid` if another endpoint is usable. The retry budget may
+    /// put it off.
+    pub(super) fn resend(&mut self, now: Time, seq: Seq, avoid: Option<EndpointId>) {
+        let endpoint = self.choose(avoid);
+        self.resend_through(now, seq, endpoint);
+    }
+
+    /// Sends a call again to the endpoint that has it.
+    pub(super) fn resend_to(&mut self, now: Time, seq: Seq, endpoint: EndpointId) {
+        self.resend_through(now, seq, Some(endpoint));
+    }
+
+    fn resend_through(&mut self, now: Time, seq: Seq, endpoint: Option<EndpointId>) {
+        let Some(call) = self.ring.pending_mut(seq) else { return };
+        if call.attempts >= call.options.max_attempts && !call.settle {
+            // Its deadline will settle it.
+            let deadline = call.deadline;
+            return self.back_off(seq, deadline);
+        }
+        if endpoint.is_some() && call.attempts > 0 && !self.budget.withdraw(now) {
+            let until = now + self.budget.wait();
+            return self.back_off(seq, until);
+        }
+        match endpoint {
+            Some(endpoint) => self.send_to(now, seq, endpoint),
+            None => self.queue(seq),
+        }
+    }
+
+    /// Puts a call aside until `until`.
+    pub(super) fn back_off(&mut self, seq: Seq, until: Time) {
+        self.unsend(seq, CallState::Backoff);
+        if let Some(call) = self.ring.pending_mut(seq) {
+            call.next_at = until;
+            self.note_call_at(until);
+        }
+    }
+
+    /// Puts a call aside until an endpoint is usable.
+    pub(super) fn queue(&mut self, seq: Seq) {
+        self.unsend(seq, CallState::Queued);
+        if let Some(call) = self.ring.pending_mut(seq) {
+            call.next_at = Time::NEVER;
+        }
+    }
+
+    /// Sends what waits for a usable endpoint.
+    pub(super) fn send_queued(&mut self, now: Time) {
+        if self.unsent == 0 {
+            return;
+        }
+        let queued: Vec<Seq> = self
+            .ring
+            .iter()
+            .filter(|(_, call)| call.state == CallState::Queued)
+            .map(|(seq, _)| seq)
+            .collect();
+        for seq in queued {
+            self.resend(now, seq, None);
+        }
+    }
+
+    /// A second send ahead of the time-out, if there is a second server for it.
+    pub(super) fn hedge(&mut self, now: Time, seq: Seq) {
+        let Some(call) = self.ring.pending_mut(seq) else { return };
+        call.hedge_at = Time::NEVER;
+        let first = call.endpoint;
+        let Some(second) = self.choose(Some(first)).filter(|second| *second != first) else {
+            return;
+        };
+        if self.budget.withdraw(now) {
+            self.stats.hedges += 1;
+            self.send_to(now, seq, second);
+        }
+    }
+
+    /// Tells an endpoint all that is acknowledged.
+    pub(super) fn send_ack(&mut self, endpoint: EndpointId) {
+        let (watermark, bitmap) = (self.ring.watermark(), self.ring.bitmap());
+        self.put(endpoint, ClientFrame::Ack(Ack::new(watermark, &bitmap)));
+        self.endpoint_mut(endpoint).note_acked(watermark);
+    }
+
+    /// The usable endpoint with the fewest calls in flight; `avoid` only if there is no other.
+    fn choose(&mut self, avoid: Option<EndpointId>) -> Option<EndpointId> {
+        let count = self.endpoints.len();
+        let mut best: Option<(u32, EndpointId)> = None;
+        for step in 0..count {
+            let index = (self.turn + step) % count;
+            let endpoint = &self.endpoints[index];
+            let id = EndpointId(index as u16);
+            if !endpoint.is_usable() || avoid == Some(id) {
+                continue;
+            }
+            if best.is_none_or(|(least, _)| endpoint.in_flight < least) {
+                best = Some((endpoint.in_flight, id));
+            }
+        }
+        self.turn = (self.turn + 1) % count.max(1);
+        let fallback = avoid.filter(|avoid| self.endpoint(*avoid).is_usable());
+        best.map(|(_, id)| id).or(fallback)
+    }
+
+    fn send_to(&mut self, now: Time, seq: Seq, endpoint: EndpointId) {
+        let timeout = self.timeout_of(seq, endpoint);
+        let watermark = self.ring.watermark();
+        let above = self.ring.complete_above();
+        let Some(call) = self.ring.get(seq).filter(|call| call.is_pending()) else { return };
+        let end = &self.endpoints[usize::from(endpoint.0)];
+        let limit = end.max_frame.saturating_sub(MAX_REQUEST_HEADER);
+        if call.buffer.len() > limit {
+            let size = call.buffer.len();
+            let outcome = CallOutcome::NotExecuted(NotExecuted::TooLarge { size, limit });
+            return self.complete(seq, outcome, &[]);
+        }
+        let needs_ack = end.acked != Some(watermark) || call.attempts > 0;
+        let room = limit - call.buffer.len();
+        let bitmap =
+            if above >= BITMAP_WORTH_SENDING && u64::from(end.unacked) >= BITMAP_WORTH_SENDING {
+                Some(self.ring.bitmap()).filter(|bitmap| bitmap.len() < room).unwrap_or_default()
+            } else {
+                Vec::new()
+            };
+        let needs_ack = needs_ack || !bitmap.is_empty();
+        let (previous, was_sent) = (call.endpoint, call.state == CallState::Sent);
+        let failover = call.attempts > 0 && previous != endpoint;
+
+        let default_deadline = self.config.deadline;
+        let call = self.ring.get_mut(seq).expect("looked at above");
+        if call.attempts == 0 || kept(Rule::CountAttempts) {
+            call.attempts = call.attempts.saturating_add(1);
+        }
+        let left = call.deadline.since(now);
+        // The default deadline needs no bytes; what is a millisecond off is not worth any.
+        let is_default = left.abs_diff(default_deadline) < Duration::from_millis(1);
+        let header = RequestHeader {
+            seq,
+            attempt: call.attempt(),
+            method: call.method,
+            ack: needs_ack.then(|| Ack::new(watermark, &bitmap)),
+            deadline: (!is_default).then_some(left),
+            trace: call.options.trace,
+            settle: call.settle,
+        };
+        let end = &mut self.endpoints[usize::from(endpoint.0)];
+        let was_empty = end.out.is_empty();
+        header.put(&call.buffer, &mut end.out);
+        end.last_sent = now;
+        if needs_ack {
+            end.note_acked(watermark);
+        }
+        end.in_flight += 1;
+        call.state = CallState::Sent;
+        call.endpoint = endpoint;
+        call.sent_at = now;
+        call.next_at = now + timeout;
+        let first = call.attempts == 1;
+        let hedge = if first { call.options.hedge } else { Hedge::Never };
+        let next_at = call.next_at;
+        if was_sent {
+            self.endpoints[usize::from(previous.0)].in_flight -= 1;
+        } else {
+            self.unsent -= 1;
+        }
+        if !first {
+            self.stats.retries += 1;
+            self.stats.failovers += u64::from(failover);
+        }
+        self.note_call_at(next_at);
+        self.plan_hedge(now, seq, endpoint, hedge);
+        if was_empty {
+            self.events.push_back(Event::Transmit(endpoint));
+        }
+    }
+
+    fn plan_hedge(&mut self, now: Time, seq: Seq, endpoint: EndpointId, hedge: Hedge) {
+        let method = self.ring.get(seq).expect("just sent").method;
+        let after = match hedge {
+            Hedge::Never => return,
+            Hedge::After(after) => after,
+            Hedge::AfterP99 => {
+                match self.endpoint(endpoint).rtt(method).and_then(super::rtt::Rtt::p99) {
+                    Some(p99) => p99,
+                    None => return,
+                }
+            }
+        };
+        let at = now + after;
+        self.ring.get_mut(seq).expect("just sent").hedge_at = at;
+        self.note_call_at(at);
+    }
+
+    /// How long to wait for the next answer to a call from an endpoint.
+    fn timeout_of(&mut self, seq: Seq, endpoint: EndpointId) -> Duration {
+        let Some(call) = self.ring.get(seq) else { return self.config.initial_timeout };
+        let measured = self.endpoint(endpoint).rtt(call.method).and_then(super::rtt::Rtt::timeout);
+        let base = measured
+            .unwrap_or(self.config.initial_timeout)
+            .clamp(self.config.min_timeout, self.config.max_timeout);
+        let doublings = call.silent.min(8);
+        if call.attempts == 0 {
+            return base;
+        }
+        let patient = (base * (1 << doublings)).min(self.config.max_timeout);
+        self.jittered(patient)
+    }
+
+    /// Takes a call off the endpoint that it was sent to.
+    fn unsend(&mut self, seq: Seq, state: CallState) {
+        let Some(call) = self.ring.pending_mut(seq) else { return };
+        let (was, endpoint) = (call.state, call.endpoint);
+        call.state = state;
+        if was == CallState::Sent {
+            self.endpoints[usize::from(endpoint.0)].in_flight -= 1;
+            self.unsent += 1;
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What time brings: time-outs, deadlines, hedges, probes, keepalives, lone acks.
+
+use super::call::{CallState, Caller};
+use super::connect::backoff;
+use super::endpoint::{EndpointId, Link, Suspicion};
+use super::{CallOutcome, Core};
+use crate::error::{NotExecuted, Unknown};
+use crate::id::Seq;
+use crate::sabotage::{Rule, kept};
+use crate::service::Kind;
+use crate::time::Time;
+use crate::wire::request::ClientFrame;
+
+impl Core {
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        self.connect_due(now);
+        for index in 0..self.endpoints.len() {
+            self.look_after(now, EndpointId(index as u16));
+        }
+        if now >= self.next_call_at {
+            self.look_at_calls(now);
+        }
+    }
+
+    /// When [`handle_timeout`](Core::handle_timeout) wants to be called. It may be called earlier.
+    pub(crate) fn poll_timeout(&self) -> Time {
+        let endpoints =
+            (0..self.endpoints.len()).map(|index| self.care_at(EndpointId(index as u16)));
+        endpoints.fold(self.next_call_at, Time::min)
+    }
+
+    /// Acks that found no message to travel with, keepalives, probes.
+    fn look_after(&mut self, now: Time, id: EndpointId) {
+        if self.endpoint(id).link != Link::Up {
+            return;
+        }
+        if self.ack_at(id) <= now {
+            self.send_ack(id);
+        }
+        if now >= self.endpoint(id).last_byte + self.config.silence_limit
+            && self.endpoint(id).suspicion.is_some()
+        {
+            return self.drop_link(now, id, "it is silent");
+        }
+        if let Some(suspicion) = self.endpoint(id).suspicion {
+            if suspicion.next_probe <= now {
+                let interval = (suspicion.interval * 2).min(self.config.max_backoff);
+                let next_probe = now + self.jittered(interval);
+                let since = suspicion.since;
+                self.endpoint_mut(id).suspicion = Some(Suspicion { since, next_probe, interval });
+                self.put(id, ClientFrame::Ping);
+            }
+        } else if self.keepalive_at(id) <= now {
+            let overdue = self.endpoint(id).last_byte + self.config.keepalive * 2 <= now;
+            self.endpoint_mut(id).last_sent = now;
+            self.put(id, ClientFrame::Ping);
+            if overdue {
+                self.suspect(now, id);
+            }
+        }
+    }
+
+    fn care_at(&self, id: EndpointId) -> Time {
+        let endpoint = self.endpoint(id);
+        if endpoint.link != Link::Up {
+            return self.connect_at(id);
+        }
+        let probe = match endpoint.suspicion {
+            Some(suspicion) => {
+                suspicion.next_probe.min(endpoint.last_byte + self.config.silence_limit)
+            }
+            None => self.keepalive_at(id),
+        };
+        self.ack_at(id).min(probe)
+    }
+
+    fn ack_at(&self, id: EndpointId) -> Time {
+        self.endpoint(id).unacked_since + self.config.ack_delay
+    }
+
+    fn keepalive_at(&self, id: EndpointId) -> Time {
+        let endpoint = self.endpoint(id);
+        endpoint.last_sent.max(endpoint.last_byte) + self.config.keepalive
+    }
+
+    fn look_at_calls(&mut self, now: Time) {
+        self.next_call_at = Time::NEVER;
+        let pending: Vec<Seq> =
+            self.ring.iter().filter(|(_, call)| call.is_pending()).map(|(seq, _)| seq).collect();
+        for seq in pending {
+            self.look_at_call(now, seq);
+            let Some(call) = self.ring.get(seq).filter(|call| call.is_pending()) else { continue };
+            let mut next = call.next_at.min(call.hedge_at);
+            if call.caller == Caller::Waiting {
+                let grace = if now < call.deadline {
+                    call.deadline
+                } else {
+                    call.deadline + self.config.settle_grace
+                };
+                next = next.min(grace);
+            }
+            self.note_call_at(next);
+        }
+        let mut waiting = std::mem::take(&mut self.window_waiters);
+        for (deadline, waker) in waiting.drain(..) {
+            if deadline <= now {
+                self.wakers.push(waker);
+            } else {
+                self.note_call_at(deadline);
+                self.window_waiters.push((deadline, waker));
+            }
+        }
+    }
+
+    fn look_at_call(&mut self, now: Time, seq: Seq) {
+        let Some(call) = self.ring.pending_mut(seq) else { return };
+        if now >= call.deadline && call.caller == Caller::Waiting {
+            if !self.pass_deadline(now, seq) {
+                return;
+            }
+        } else if now >= call.hedge_at {
+            self.hedge(now, seq);
+        }
+        let Some(call) = self.ring.pending_mut(seq) else { return };
+        if now < call.next_at {
+            return;
+        }
+        match call.state {
+            CallState::Sent => self.time_out(now, seq),
+            CallState::Backoff => {
+                let endpoint = call.endpoint;
+                self.resend(now, seq, Some(endpoint));
+            }
+            CallState::Queued | CallState::Vacant | CallState::Complete => {}
+        }
+    }
+
+    /// The deadline of a call that is waited for has passed. Returns whether it is still pending.
+    fn pass_deadline(&mut self, now: Time, seq: Seq) -> bool {
+        let grace = self.config.settle_grace;
+        let troubles = self.troubles_if_never_sent(seq);
+        let Some(call) = self.ring.pending_mut(seq) else { return false };
+        let (endpoint, sent) = (call.endpoint, call.state == CallState::Sent);
+        if call.was_never_run() || call.kind != Kind::Write {
+            let refusal = call.refusal.take();
+            let reason = match (call.attempts, refusal, troubles) {
+                (_, Some((reason, message)), _) => NotExecuted::Refused { reason, message },
+                (0, None, Some(troubles)) => NotExecuted::NotConnected(troubles),
+                _ => NotExecuted::Deadline,
+            };
+            self.complete(seq, CallOutcome::NotExecuted(reason), &[]);
+            if sent && self.endpoint(endpoint).link == Link::Up {
+                self.put(endpoint, ClientFrame::Cancel(seq));
+            }
+            return false;
+        }
+        if now >= call.deadline + grace {
+            // The caller goes on without knowing; the call is settled in the background.
+            call.caller = Caller::GaveUp;
+            call.outcome = Some(CallOutcome::Unknown(Unknown::NoAnswer));
+            let waker = call.waker.take();
+            self.wakers.extend(waker);
+            self.stats.unknown += 1;
+            return true;
+        }
+        if !call.settle && kept(Rule::AbortAtDeadline) {
+            call.settle = true;
+            self.resend_here_or(now, seq, endpoint, None);
+        }
+        true
+    }
+
+    fn troubles_if_never_sent(&self, seq: Seq) -> Option<String> {
+        let never_sent = self.ring.get(seq).is_some_and(|call| call.attempts == 0);
+        (never_sent && !self.endpoints.iter().any(super::Endpoint::is_usable))
+            .then(|| self.troubles())
+    }
+
+    /// No answer came in time: the call is sent again. To the same server once, in case only the
+    /// message was lost; then to another.
+    fn time_out(&mut self, now: Time, seq: Seq) {
+        let Some(call) = self.ring.pending_mut(seq) else { return };
+        let (id, sent_at) = (call.endpoint, call.sent_at);
+        call.silent = call.silent.saturating_add(1);
+        let lost_twice = call.silent >= 2;
+        let in_background = call.caller != Caller::Waiting;
+        let silent = call.silent;
+        self.stats.timeouts += 1;
+        self.count_silence(now, id, sent_at);
+        if in_background && silent > 4 {
+            // Nobody waits: settle it at leisure.
+            let pause = backoff(self.config.min_timeout, self.config.max_backoff, silent);
+            let until = now + self.jittered(pause);
+            self.back_off(seq, until);
+            if let Some(call) = self.ring.pending_mut(seq) {
+                call.silent = 3;
+            }
+            return;
+        }
+        let Some(call) = self.ring.get(seq).filter(|call| call.is_pending()) else { return };
+        // Becoming suspect has moved the endpoint's calls already.
+        if call.state == CallState::Sent && call.sent_at == sent_at {
+            let avoid = Some(id).filter(|_| lost_twice);
+            self.resend_here_or(now, seq, id, avoid);
+        }
+    }
+
+    fn resend_here_or(&mut self, now: Time, seq: Seq, id: EndpointId, avoid: Option<EndpointId>) {
+        if avoid.is_none() && self.endpoint(id).is_usable() {
+            self.resend_to(now, seq, id);
+        } else {
+            self.resend(now, seq, avoid);
+        }
+    }
+
+    /// Counts a time-out with no byte from the server. The calls that went out together count
+    /// once; the second time makes the server suspect.
+    fn count_silence(&mut self, now: Time, id: EndpointId, sent_at: Time) {
+        let endpoint = self.endpoint_mut(id);
+        let heard_since = endpoint.last_byte > sent_at;
+        let counted = endpoint.silent_timeouts > 0 && sent_at < endpoint.last_timeout;
+        if heard_since || counted || endpoint.link != Link::Up {
+            return;
+        }
+        endpoint.silent_timeouts += 1;
+        endpoint.last_timeout = now;
+        if endpoint.silent_timeouts >= 2 && kept(Rule::SuspectEndpoint) {
+            self.suspect(now, id);
+        }
+    }
+
+    fn suspect(&mut self, now: Time, id: EndpointId) {
+        if self.endpoint(id).suspicion.is_some() {
+            return;
+        }
+        self.stats.suspicions += 1;
+        let interval = self.config.probe_interval;
+        let suspicion = Suspicion { since: now, next_probe: now + interval, interval };
+        self.endpoint_mut(id).suspicion = Some(suspicion);
+        self.put(id, ClientFrame::Ping);
+        self.move_calls_away(now, id);
+    }
+}

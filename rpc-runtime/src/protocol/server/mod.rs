@@ -1,0 +1,18 @@
+//! The server's side of the protocol.
+//!
+//! | file | what stands in it |
+//! | --- | --- |
+//! | `handshake.rs` | what a hello must agree with |
+//! | `table.rs` | [`CallTable`]: the calls of one session, business pending and response ack pending |
+//! | `slot.rs` | the states of one call in the table |
+//!
+//! A table is a cache. All that it knows can be forgotten at any time without harm: a retry then
+//! finds the call's record in the store, or runs again under the store's check.
+
+pub(crate) mod handshake;
+mod slot;
+mod table;
+
+pub(crate) use self::handshake::{AgreedMethod, Agreement};
+pub(crate) use self::slot::{Answer, Payload, Stage};
+pub(crate) use self::table::{Admission, CallTable, Duty, Incoming, TableLimits};

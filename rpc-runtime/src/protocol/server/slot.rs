@@ -1,0 +1,119 @@
+//! The states of one call on a server.
+//!
+//! ```text
+//!            request                     committed / tentative
+//!   Vacant ──────────▶ Running(Business) ─────────────────────▶ Done ──ack──▶ (gone)
+//!                        │      │ tentative, but a later attempt joined    │
+//!               deadline,│      └──────▶ Running(Recording) ───committed──▶│
+//!        cancel, settle  └─────────────▶ Running(Aborting)  ───committed──▶│
+//! ```
+//!
+//! A refusal of any kind makes the slot vacant again: it was an answer to one attempt only.
+
+use bytes::Bytes;
+
+use crate::id::{ArgumentHash, Attempt};
+use crate::service::Kind;
+use crate::store::{Committed, Outcome, Refusal};
+use crate::time::Time;
+use crate::wire::response::{RefusalReason, Status};
+
+/// One call in the table. `R` is what the driver keeps for a running call.
+#[derive(Debug)]
+pub(super) enum Slot<R> {
+    /// Nothing is known of it here.
+    Vacant,
+    /// Acknowledged, above the watermark: never run again.
+    Acked,
+    /// Business pending.
+    Running(Running<R>),
+    /// Response ack pending.
+    Done(Done),
+}
+
+#[derive(Debug)]
+pub(super) struct Running<R> {
+    pub(super) hash: ArgumentHash,
+    pub(super) kind: Kind,
+    pub(super) stage: Stage,
+    /// The attempt that the run was started for.
+    pub(super) run_attempt: Attempt,
+    /// The latest attempt that asked for it; the answer goes to that one.
+    pub(super) latest: Attempt,
+    pub(super) received: Time,
+    pub(super) deadline: Time,
+    pub(super) handle: Option<R>,
+}
+
+/// What is being done for a running call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The business runs, or its commit does.
+    Business,
+    /// A tentative outcome is being recorded, since a later attempt asked.
+    Recording,
+    /// An aborted record is being written.
+    Aborting,
+}
+
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) hash: ArgumentHash,
+    pub(super) kind: Kind,
+    pub(super) committed: bool,
+    /// The attempt that a tentative outcome belongs to.
+    pub(super) attempt: Attempt,
+    pub(super) status: Status,
+    pub(super) payload: Payload,
+}
+
+/// The encoded value or error of an outcome.
+#[derive(Clone, Debug)]
+pub(crate) enum Payload {
+    /// Shared with the store's record.
+    Shared(Bytes),
+    /// In a buffer that goes back to the table's pool.
+    Owned(Vec<u8>),
+}
+
+/// How one run, recording or abort of a call ended.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The store holds this outcome under the call's id, since just now.
+    Committed(Committed<Outcome>),
+    /// The store held this outcome under the call's id already.
+    Recorded(Committed<Outcome>),
+    /// Nothing was recorded: a read, or a first attempt that ended without writes.
+    Tentative(Status, Payload),
+    /// This attempt was not run.
+    Refused(RefusalReason, String),
+    /// The id is never run.
+    Never(Refusal),
+    /// The store did not say.
+    Unknown(String),
+}
+
+impl Payload {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Payload::Shared(bytes) => bytes,
+            Payload::Owned(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Payload::Shared(bytes) => bytes,
+            Payload::Owned(bytes) => bytes.into(),
+        }
+    }
+}
+
+/// How a recorded outcome travels.
+pub(super) fn committed_parts(outcome: Committed<Outcome>) -> (Status, Payload) {
+    match outcome.into_inner() {
+        Outcome::Success(value) => (Status::Success, Payload::Shared(value)),
+        Outcome::BusinessError(error) => (Status::BusinessError, Payload::Shared(error)),
+        Outcome::Aborted(reason) => (Status::Aborted(reason), Payload::Shared(Bytes::new())),
+    }
+}

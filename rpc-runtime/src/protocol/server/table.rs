@@ -1,0 +1,510 @@
+//! The calls of one session on one server.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::slot::{Answer, Done, Payload, Running, Slot, Stage, committed_parts};
+use crate::id::{ArgumentHash, Attempt, Seq};
+use crate::sabotage::{Rule, kept};
+use crate::service::Kind;
+use crate::store::{AbortReason, Outcome, Refusal};
+use crate::time::Time;
+use crate::wire::ack::Ack;
+use crate::wire::response::{MAX_MESSAGE, RefusalReason, ResponseHeader, ServerFrame, Status};
+
+/// Business pending and response ack pending of one session: a ring of slots from the watermark
+/// on, and the bytes that wait to be sent.
+///
+/// `R` is what the driver keeps for a running call, so that it can be stopped.
+#[derive(Debug)]
+pub(crate) struct CallTable<R> {
+    limits: TableLimits,
+    /// The client's watermark: the first call that it has not acknowledged.
+    base: Seq,
+    /// `slots[i]` is call `base + i`.
+    slots: VecDeque<Slot<R>>,
+    running: usize,
+    /// Bytes of kept responses.
+    held: usize,
+    /// No running call's deadline is earlier.
+    next_deadline: Time,
+    duties: VecDeque<Duty<R>>,
+    out: Vec<u8>,
+    spare: Vec<Vec<u8>>,
+    /// No new runs are taken: the server is being shut down.
+    draining: bool,
+    /// Responses that were sent again from this table.
+    resent: u64,
+}
+
+/// What one session may hold on one server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableLimits {
+    /// Calls beyond the watermark.
+    pub(crate) window: u32,
+    /// Calls that run at once.
+    pub(crate) max_running: usize,
+    /// Bytes of kept responses. Beyond it the oldest are forgotten, which costs a retry a look-up.
+    pub(crate) max_held_bytes: usize,
+}
+
+/// A request as the table sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    pub(crate) seq: Seq,
+    pub(crate) attempt: Attempt,
+    pub(crate) kind: Kind,
+    pub(crate) hash: ArgumentHash,
+    pub(crate) deadline: Time,
+    pub(crate) settle: bool,
+}
+
+/// What the driver must do for a request.
+#[derive(Debug)]
+pub(crate) enum Admission {
+    /// Nothing: it was answered from the table, or a run that is under way will answer it.
+    Handled,
+    /// Run it. With the retry bit: look for its record first.
+    Run,
+    /// Record this tentative outcome of an earlier attempt, unless something is recorded already.
+    Record(Outcome),
+    /// Do not run it: find its record, or end it with an aborted one.
+    Settle(AbortReason),
+}
+
+/// What the driver must do for a call that runs.
+#[derive(Debug)]
+pub(crate) enum Duty<R> {
+    /// Stop the business, then end the call with an aborted record, or find how it ended.
+    Abort(Seq, AbortReason, R),
+    /// Stop the business; nobody wants the call's outcome any more.
+    Forget(R),
+}
+
+const SPARE_BUFFERS: usize = 64;
+const SPARE_CAPACITY: usize = 4096;
+/// When to look again at a call whose deadline has passed while its driver is just starting it.
+const NOT_YET_STOPPABLE: Duration = Duration::from_millis(10);
+/// Slots and buffers beyond this are given back to the allocator when the session falls idle.
+const IDLE_SLOTS: usize = 4;
+
+impl<R> CallTable<R> {
+    pub(crate) fn new(limits: TableLimits, watermark: Seq) -> CallTable<R> {
+        CallTable {
+            limits,
+            base: watermark,
+            slots: VecDeque::new(),
+            running: 0,
+            held: 0,
+            next_deadline: Time::NEVER,
+            duties: VecDeque::new(),
+            out: Vec::new(),
+            spare: Vec::new(),
+            draining: false,
+            resent: 0,
+        }
+    }
+
+    /// The client's watermark as far as it is known here.
+    pub(crate) fn watermark(&self) -> Seq {
+        self.base
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running
+    }
+
+    pub(crate) fn resent(&self) -> u64 {
+        self.resent
+    }
+
+    /// A new connection of the session: what was still to be sent on the old one is lost with it,
+    /// and will be asked for again.
+    pub(crate) fn handle_attached(&mut self) {
+        self.out.clear();
+    }
+
+    /// Lets go of what the client has acknowledged.
+    pub(crate) fn handle_ack(&mut self, ack: Ack<'_>) {
+        while self.base < ack.watermark {
+            let Some(slot) = self.slots.pop_front() else {
+                self.base = ack.watermark;
+                break;
+            };
+            self.base = self.base.next();
+            self.release(slot);
+        }
+        for seq in ack.above() {
+            let Some(slot) = self.slot_mut(seq) else { break };
+            let slot = std::mem::replace(slot, Slot::Acked);
+            self.release(slot);
+        }
+        if self.slots.is_empty() && self.slots.capacity() > IDLE_SLOTS && self.out.is_empty() {
+            self.shrink();
+        }
+    }
+
+    /// Decides what becomes of a request. Answers it at once where the table can.
+    pub(crate) fn handle_request(&mut self, now: Time, request: &Incoming) -> Admission {
+        if request.seq < self.base {
+            return self.answer_at_once(request, Status::Never(Refusal::Stale));
+        }
+        if request.seq.0 - self.base.0 >= u64::from(self.limits.window) {
+            let why = "the call is beyond the window: wait for earlier calls to be acknowledged";
+            return self.refuse(request, RefusalReason::Overloaded, why);
+        }
+        let index = (request.seq.0 - self.base.0) as usize;
+        while self.slots.len() <= index {
+            self.slots.push_back(Slot::Vacant);
+        }
+        match &self.slots[index] {
+            Slot::Acked => self.answer_at_once(request, Status::Never(Refusal::Stale)),
+            Slot::Running(running) if running.hash != request.hash => {
+                self.answer_at_once(request, Status::Never(Refusal::IdReused))
+            }
+            Slot::Done(done) if done.hash != request.hash => {
+                self.answer_at_once(request, Status::Never(Refusal::IdReused))
+            }
+            Slot::Running(_) => self.join(request),
+            Slot::Done(_) => self.answer_from_table(now, request),
+            Slot::Vacant if self.draining => {
+                self.refuse(request, RefusalReason::ShuttingDown, "the server is being shut down")
+            }
+            Slot::Vacant if request.settle && request.kind != Kind::Write => {
+                self.refuse(request, RefusalReason::Cancelled, "the caller gave the call up")
+            }
+            Slot::Vacant if request.settle => {
+                self.start(now, request, Stage::Aborting);
+                Admission::Settle(AbortReason::Cancelled)
+            }
+            Slot::Vacant if self.running >= self.limits.max_running => {
+                let why = "the session has as many calls running as the server allows";
+                self.refuse(request, RefusalReason::Overloaded, why)
+            }
+            Slot::Vacant => {
+                self.start(now, request, Stage::Business);
+                Admission::Run
+            }
+        }
+    }
+
+    /// Takes no new runs from now on; what runs goes on, and retries join it.
+    pub(crate) fn handle_draining(&mut self) {
+        if !self.draining {
+            self.draining = true;
+            self.send(ServerFrame::GoAway);
+        }
+    }
+
+    /// Nobody waits for this call any more.
+    pub(crate) fn handle_cancel(&mut self, seq: Seq) {
+        self.abort(seq, AbortReason::Cancelled);
+    }
+
+    /// Keeps what is needed to stop a running call. Gives it back if the call runs no more.
+    pub(crate) fn handle_started(&mut self, seq: Seq, handle: R) -> Option<R> {
+        match self.slot_mut(seq) {
+            Some(Slot::Running(running)) => {
+                running.handle = Some(handle);
+                None
+            }
+            _ => Some(handle),
+        }
+    }
+
+    /// Takes how a call ended and answers its latest attempt. Returns an outcome that must be
+    /// recorded first.
+    pub(crate) fn handle_finished(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        stage: Stage,
+        answer: Answer,
+    ) -> Option<Outcome> {
+        let Some(slot) = self.slot_mut(seq) else { return None };
+        let Slot::Running(running) = slot else { return None };
+        let settles = matches!(answer, Answer::Committed(_) | Answer::Recorded(_));
+        let stale = running.stage != stage && !settles;
+        if stale {
+            return None;
+        }
+        if let Answer::Tentative(status, payload) = answer {
+            let joined = running.kind == Kind::Write && running.latest > running.run_attempt;
+            if joined && kept(Rule::RecordTentativeForRetry) {
+                running.stage = Stage::Recording;
+                return Some(recordable(status, payload));
+            }
+            self.finish(now, seq, false, status, payload);
+            return None;
+        }
+        let (status, message) = match answer {
+            Answer::Committed(outcome) | Answer::Recorded(outcome) => {
+                let (status, payload) = committed_parts(outcome);
+                self.finish(now, seq, true, status, payload);
+                return None;
+            }
+            Answer::Refused(reason, message) => (Status::Refused(reason), message),
+            Answer::Never(refusal) => (Status::Never(refusal), String::new()),
+            Answer::Unknown(message) => (Status::Unknown, message),
+            Answer::Tentative(..) => unreachable!("handled above"),
+        };
+        let slot = std::mem::replace(slot, Slot::Vacant);
+        let Slot::Running(running) = slot else { unreachable!("matched above") };
+        self.running -= 1;
+        self.respond(seq, running.latest, false, status, truncate(&message).as_bytes());
+        None
+    }
+
+    /// Ends the calls whose deadline has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        if now < self.next_deadline {
+            return;
+        }
+        self.next_deadline = Time::NEVER;
+        for index in 0..self.slots.len() {
+            let Slot::Running(running) = &self.slots[index] else { continue };
+            if running.stage != Stage::Business {
+                continue;
+            }
+            let (deadline, can_stop) = (running.deadline, running.handle.is_some());
+            if deadline <= now && can_stop {
+                self.abort(Seq(self.base.0 + index as u64), AbortReason::Deadline);
+            } else {
+                self.next_deadline = self.next_deadline.min(deadline.max(now + NOT_YET_STOPPABLE));
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](CallTable::handle_timeout) wants to be called.
+    pub(crate) fn poll_timeout(&self) -> Time {
+        self.next_deadline
+    }
+
+    /// What the driver must do beside running calls.
+    pub(crate) fn poll_duty(&mut self) -> Option<Duty<R>> {
+        self.duties.pop_front()
+    }
+
+    /// Whether bytes wait to be sent.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// How many bytes wait to be sent.
+    pub(crate) fn output_len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Takes the bytes that wait to be sent; `buffer` must be empty, and is used for the next.
+    pub(crate) fn poll_transmit(&mut self, buffer: &mut Vec<u8>) -> bool {
+        debug_assert!(buffer.is_empty(), "what was taken must be sent first");
+        std::mem::swap(&mut self.out, buffer);
+        !buffer.is_empty()
+    }
+
+    /// Appends a frame that is no response.
+    pub(crate) fn send(&mut self, frame: ServerFrame<'_>) {
+        frame.put(&mut self.out);
+    }
+
+    /// Takes what the driver keeps for running calls, to stop them all.
+    pub(crate) fn take_handles(&mut self) -> Vec<R> {
+        let running = self.slots.iter_mut().filter_map(|slot| match slot {
+            Slot::Running(running) => running.handle.take(),
+            _ => None,
+        });
+        running.collect()
+    }
+
+    /// An empty buffer for a response's payload.
+    pub(crate) fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// A retry of a call that runs: it joins, and is told so.
+    fn join(&mut self, request: &Incoming) -> Admission {
+        let Some(Slot::Running(running)) = self.slot_mut(request.seq) else {
+            unreachable!("only a running call is joined")
+        };
+        running.latest = running.latest.max(request.attempt);
+        if request.settle {
+            self.abort(request.seq, AbortReason::Cancelled);
+        }
+        self.answer_at_once(request, Status::InProgress)
+    }
+
+    /// A retry of a call whose response is held.
+    fn answer_from_table(&mut self, now: Time, request: &Incoming) -> Admission {
+        let Some(Slot::Done(done)) = self.slot_mut(request.seq) else {
+            unreachable!("only a finished call is answered again")
+        };
+        let settled = done.committed || done.kind != Kind::Write;
+        if !settled && request.attempt < done.attempt {
+            return Admission::Handled;
+        }
+        if !settled && request.attempt > done.attempt && kept(Rule::RecordTentativeForRetry) {
+            let Some(slot) = self.slot_mut(request.seq) else { unreachable!("matched above") };
+            let Slot::Done(done) = std::mem::replace(slot, Slot::Vacant) else {
+                unreachable!("matched above")
+            };
+            self.held -= done.payload.as_slice().len();
+            self.start(now, request, Stage::Recording);
+            return Admission::Record(recordable(done.status, done.payload));
+        }
+        let header = ResponseHeader {
+            seq: request.seq,
+            attempt: request.attempt,
+            resend: true,
+            committed: done.committed,
+            status: done.status,
+            server_time: Duration::ZERO,
+        };
+        // Split borrows: the payload lies in the slots, the output beside them.
+        let index = (request.seq.0 - self.base.0) as usize;
+        if let Slot::Done(done) = &self.slots[index] {
+            header.put(done.payload.as_slice(), &mut self.out);
+        }
+        self.resent += 1;
+        Admission::Handled
+    }
+
+    fn start(&mut self, now: Time, request: &Incoming, stage: Stage) {
+        let running = Running {
+            hash: request.hash,
+            kind: request.kind,
+            stage,
+            run_attempt: request.attempt,
+            latest: request.attempt,
+            received: now,
+            deadline: request.deadline,
+            handle: None,
+        };
+        self.running += 1;
+        self.next_deadline = self.next_deadline.min(request.deadline);
+        *self.slot_mut(request.seq).expect("the caller has made the slot") = Slot::Running(running);
+    }
+
+    fn abort(&mut self, seq: Seq, reason: AbortReason) {
+        let Some(Slot::Running(running)) = self.slot_mut(seq) else { return };
+        if running.stage == Stage::Business
+            && let Some(handle) = running.handle.take()
+        {
+            running.stage = Stage::Aborting;
+            self.duties.push_back(Duty::Abort(seq, reason, handle));
+        }
+    }
+
+    /// Keeps an outcome until it is acknowledged, and sends it.
+    fn finish(&mut self, now: Time, seq: Seq, committed: bool, status: Status, payload: Payload) {
+        let slot = self.slot_mut(seq).expect("the caller has found the slot");
+        let Slot::Running(running) = std::mem::replace(slot, Slot::Vacant) else {
+            unreachable!("only a running call finishes")
+        };
+        self.running -= 1;
+        let header = ResponseHeader {
+            seq,
+            attempt: running.latest,
+            resend: false,
+            committed,
+            status,
+            server_time: now.since(running.received),
+        };
+        header.put(payload.as_slice(), &mut self.out);
+        self.held += payload.as_slice().len();
+        let (hash, kind, attempt) = (running.hash, running.kind, running.latest);
+        let done = Done { hash, kind, committed, attempt, status, payload };
+        *self.slot_mut(seq).expect("found above") = Slot::Done(done);
+        if self.held > self.limits.max_held_bytes {
+            self.forget_oldest();
+        }
+    }
+
+    /// Forgets kept responses, oldest first, until they fit. Safe: see the module's documentation.
+    fn forget_oldest(&mut self) {
+        for index in 0..self.slots.len() {
+            if self.held <= self.limits.max_held_bytes {
+                return;
+            }
+            if matches!(self.slots[index], Slot::Done(_)) {
+                let slot = std::mem::replace(&mut self.slots[index], Slot::Vacant);
+                self.release(slot);
+            }
+        }
+    }
+
+    fn release(&mut self, slot: Slot<R>) {
+        match slot {
+            Slot::Vacant | Slot::Acked => {}
+            Slot::Running(running) => {
+                self.running -= 1;
+                if let Some(handle) = running.handle {
+                    self.duties.push_back(Duty::Forget(handle));
+                }
+            }
+            Slot::Done(done) => {
+                self.held -= done.payload.as_slice().len();
+                if let Payload::Owned(mut buffer) = done.payload
+                    && self.spare.len() < SPARE_BUFFERS
+                    && buffer.capacity() <= SPARE_CAPACITY
+                {
+                    buffer.clear();
+                    self.spare.push(buffer);
+                }
+            }
+        }
+    }
+
+    fn answer_at_once(&mut self, request: &Incoming, status: Status) -> Admission {
+        self.respond(request.seq, request.attempt, false, status, &[]);
+        Admission::Handled
+    }
+
+    fn refuse(&mut self, request: &Incoming, reason: RefusalReason, why: &str) -> Admission {
+        self.respond(request.seq, request.attempt, false, Status::Refused(reason), why.as_bytes());
+        Admission::Handled
+    }
+
+    /// Answers one attempt of a call that is not in the table, and does not enter it.
+    pub(crate) fn respond(
+        &mut self,
+        seq: Seq,
+        attempt: Attempt,
+        resend: bool,
+        status: Status,
+        payload: &[u8],
+    ) {
+        let server_time = Duration::ZERO;
+        let committed = false;
+        ResponseHeader { seq, attempt, resend, committed, status, server_time }
+            .put(payload, &mut self.out);
+    }
+
+    fn slot_mut(&mut self, seq: Seq) -> Option<&mut Slot<R>> {
+        let index = seq.0.checked_sub(self.base.0)?;
+        self.slots.get_mut(usize::try_from(index).ok()?)
+    }
+
+    fn shrink(&mut self) {
+        self.slots = VecDeque::new();
+        self.spare = Vec::new();
+        self.duties.shrink_to_fit();
+        self.out = Vec::new();
+    }
+}
+
+/// A tentative outcome as it is recorded.
+fn recordable(status: Status, payload: Payload) -> Outcome {
+    match status {
+        Status::BusinessError => Outcome::BusinessError(payload.into_bytes()),
+        _ => Outcome::Success(payload.into_bytes()),
+    }
+}
+
+/// Cuts a message to what may travel.
+fn truncate(message: &str) -> &str {
+    let mut end = message.len().min(MAX_MESSAGE);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
+}

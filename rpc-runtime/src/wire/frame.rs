@@ -1,0 +1,174 @@
+//! Frame boundaries, in a stream that arrives in pieces.
+
+use super::{WireError, varint};
+
+/// A frame's length takes at most this many bytes.
+pub(crate) const MAX_LENGTH_BYTES: usize = 5;
+
+/// Cuts a byte stream into frames. Frames that arrive whole are lent from the input without a
+/// copy; only an unfinished tail is kept.
+#[derive(Debug)]
+pub(crate) struct FrameDecoder {
+    max_frame: usize,
+    /// The bytes of an unfinished frame, with its length prefix. Never grows past one frame.
+    partial: Vec<u8>,
+}
+
+impl FrameDecoder {
+    pub(crate) fn new(max_frame: usize) -> FrameDecoder {
+        FrameDecoder { max_frame, partial: Vec::new() }
+    }
+
+    pub(crate) fn set_max_frame(&mut self, max_frame: usize) {
+        self.max_frame = max_frame;
+    }
+
+    /// Takes the next frame's body off `input`, or keeps all of `input` until more arrives.
+    ///
+    /// `finished` is scratch space for a frame that arrived in pieces.
+    pub(crate) fn next<'a: 'b, 'b>(
+        &mut self,
+        input: &mut &'a [u8],
+        finished: &'b mut Vec<u8>,
+    ) -> Result<Option<&'b [u8]>, WireError> {
+        if self.partial.is_empty() {
+            let Some((prefix, body)) = self.measure(input)? else {
+                self.partial.extend_from_slice(input);
+                *input = &[];
+                return Ok(None);
+            };
+            if input.len() < prefix + body {
+                self.partial.extend_from_slice(input);
+                *input = &[];
+                return Ok(None);
+            }
+            let frame = &input[prefix..prefix + body];
+            *input = &input[prefix + body..];
+            return Ok(Some(frame));
+        }
+        self.next_from_partial(input, finished)
+    }
+
+    /// Completes the kept frame with just the bytes that it lacks.
+    fn next_from_partial<'b>(
+        &mut self,
+        input: &mut &[u8],
+        finished: &'b mut Vec<u8>,
+    ) -> Result<Option<&'b [u8]>, WireError> {
+        loop {
+            let missing = match self.measure(&self.partial)? {
+                Some((prefix, body)) => prefix + body - self.partial.len(),
+                None => 1,
+            };
+            if missing == 0 {
+                std::mem::swap(finished, &mut self.partial);
+                self.partial.clear();
+                let (prefix, _) = self.measure(finished)?.expect("a complete frame has a length");
+                return Ok(Some(&finished[prefix..]));
+            }
+            let taken = missing.min(input.len());
+            if taken == 0 {
+                return Ok(None);
+            }
+            self.partial.extend_from_slice(&input[..taken]);
+            *input = &input[taken..];
+        }
+    }
+
+    /// The sizes of the length prefix and of the body, once the prefix is complete.
+    fn measure(&self, bytes: &[u8]) -> Result<Option<(usize, usize)>, WireError> {
+        let head = &bytes[..bytes.len().min(MAX_LENGTH_BYTES)];
+        let Some(last) = head.iter().position(|byte| byte & 0x80 == 0) else {
+            if head.len() == MAX_LENGTH_BYTES {
+                return Err(WireError::BadInteger("frame length"));
+            }
+            return Ok(None);
+        };
+        let size = super::Reader::new(&head[..=last]).u64("frame length")?;
+        match usize::try_from(size) {
+            Ok(0) => Err(WireError::Truncated("frame")),
+            Ok(body) if body <= self.max_frame => Ok(Some((last + 1, body))),
+            _ => Err(WireError::FrameTooLarge { size, limit: self.max_frame }),
+        }
+    }
+}
+
+/// Appends one frame: `write` appends its body.
+pub(crate) fn put_frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    // Most frames are shorter than 128 bytes: one byte of length is set aside, and the body moves
+    // up only if it needs more.
+    out.push(0);
+    write(out);
+    let body = out.len() - start - 1;
+    if body < 0x80 {
+        out[start] = body as u8;
+        return;
+    }
+    let extra = varint::len(body as u64) - 1;
+    out.resize(out.len() + extra, 0);
+    out.copy_within(start + 1..start + 1 + body, start + 1 + extra);
+    let mut value = body;
+    for slot in &mut out[start..start + extra] {
+        *slot = (value as u8) | 0x80;
+        value >>= 7;
+    }
+    out[start + extra] = value as u8;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode_in_pieces(
+        stream: &[u8],
+        piece: usize,
+        max: usize,
+    ) -> Result<Vec<Vec<u8>>, WireError> {
+        let mut decoder = FrameDecoder::new(max);
+        let mut frames = Vec::new();
+        for chunk in stream.chunks(piece) {
+            let mut input = chunk;
+            loop {
+                let mut finished = Vec::new();
+                match decoder.next(&mut input, &mut finished)? {
+                    Some(frame) => frames.push(frame.to_vec()),
+                    None => break,
+                }
+            }
+            assert!(input.is_empty(), "all input is taken");
+        }
+        Ok(frames)
+    }
+
+    #[test]
+    fn frames_survive_any_cut() {
+        let bodies: Vec<Vec<u8>> = [1, 2, 127, 128, 300, 20_000]
+            .map(|size| (0..size).map(|byte| byte as u8).collect())
+            .into();
+        let mut stream = Vec::new();
+        for body in &bodies {
+            put_frame(&mut stream, |out| out.extend_from_slice(body));
+        }
+        for piece in [1, 2, 3, 7, 129, 4096, stream.len()] {
+            assert_eq!(decode_in_pieces(&stream, piece, 1 << 20).unwrap(), bodies, "{piece}");
+        }
+    }
+
+    #[test]
+    fn oversized_frame_is_refused_before_its_body_arrives() {
+        let mut stream = Vec::new();
+        varint::put(1 << 30, &mut stream);
+        let refused = decode_in_pieces(&stream, 1, 1 << 20);
+        assert_eq!(refused, Err(WireError::FrameTooLarge { size: 1 << 30, limit: 1 << 20 }));
+    }
+
+    #[test]
+    fn endless_length_and_empty_frame_are_refused() {
+        assert_eq!(
+            decode_in_pieces(&[0xff; 8], 3, 1 << 20),
+            Err(WireError::BadInteger("frame length"))
+        );
+        assert_eq!(decode_in_pieces(&[0], 1, 1 << 20), Err(WireError::Truncated("frame")));
+    }
+}

@@ -1,0 +1,212 @@
+//! What a client sends after the handshake: requests, acks, cancels, pings, goodbyes.
+
+use std::time::Duration;
+
+use super::ack::Ack;
+use super::frame::put_frame;
+use super::{Reader, WireError, varint};
+use crate::id::{Attempt, MethodId, Seq};
+use crate::trace::TraceContext;
+
+/// Frame kinds of the client, in the low three bits of a frame's first byte.
+pub(crate) mod kind {
+    pub(crate) const HELLO: u8 = 0;
+    pub(crate) const REQUEST: u8 = 1;
+    pub(crate) const ACK: u8 = 2;
+    pub(crate) const CANCEL: u8 = 3;
+    pub(crate) const PING: u8 = 4;
+    pub(crate) const BYE: u8 = 5;
+    pub(crate) const MASK: u8 = 0b111;
+}
+
+const RETRY: u8 = 1 << 3;
+const HAS_ACK: u8 = 1 << 4;
+const HAS_DEADLINE: u8 = 1 << 5;
+const HAS_TRACE: u8 = 1 << 6;
+const SETTLE: u8 = 1 << 7;
+
+/// A request's header; its encoded arguments follow to the end of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RequestHeader<'a> {
+    pub(crate) seq: Seq,
+    /// On the wire only if it is not the first: the retry bit says that it is there.
+    pub(crate) attempt: Attempt,
+    pub(crate) method: MethodId,
+    pub(crate) ack: Option<Ack<'a>>,
+    /// What is left of the call's time. Absent: the deadline that the hello named.
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) trace: Option<TraceContext>,
+    /// Do not run the business: say how the call ended, and if it did not end, end it.
+    pub(crate) settle: bool,
+}
+
+/// A frame from a client, after the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientFrame<'a> {
+    Request(RequestHeader<'a>, &'a [u8]),
+    Ack(Ack<'a>),
+    /// Nobody waits for this call any more.
+    Cancel(Seq),
+    /// Anything back will do.
+    Ping,
+    /// The session is over: the client will never ask for any of its calls again.
+    Bye,
+}
+
+impl RequestHeader<'_> {
+    /// Appends the whole frame.
+    #[inline]
+    pub(crate) fn put(&self, arguments: &[u8], out: &mut Vec<u8>) {
+        put_frame(out, |out| {
+            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+            out.push(
+                kind::REQUEST
+                    | flag(self.attempt.is_retry(), RETRY)
+                    | flag(self.ack.is_some(), HAS_ACK)
+                    | flag(self.deadline.is_some(), HAS_DEADLINE)
+                    | flag(self.trace.is_some(), HAS_TRACE)
+                    | flag(self.settle, SETTLE),
+            );
+            varint::put(self.seq.0, out);
+            if self.attempt.is_retry() {
+                varint::put(u64::from(self.attempt.0), out);
+            }
+            varint::put(u64::from(self.method.0), out);
+            if let Some(ack) = self.ack {
+                ack.put_beside(self.seq, out);
+            }
+            if let Some(deadline) = self.deadline {
+                varint::put(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX), out);
+            }
+            if let Some(trace) = self.trace {
+                out.extend_from_slice(&trace.to_bytes());
+            }
+            out.extend_from_slice(arguments);
+        });
+    }
+}
+
+impl<'a> ClientFrame<'a> {
+    /// Appends the whole frame of anything but a request.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            ClientFrame::Request(header, arguments) => header.put(arguments, out),
+            ClientFrame::Ack(ack) => put_frame(out, |out| {
+                out.push(kind::ACK);
+                ack.put_alone(out);
+            }),
+            ClientFrame::Cancel(seq) => put_frame(out, |out| {
+                out.push(kind::CANCEL);
+                varint::put(seq.0, out);
+            }),
+            ClientFrame::Ping => put_frame(out, |out| out.push(kind::PING)),
+            ClientFrame::Bye => put_frame(out, |out| out.push(kind::BYE)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn decode(body: &'a [u8]) -> Result<ClientFrame<'a>, WireError> {
+        let mut reader = Reader::new(body);
+        let first = reader.byte("frame kind")?;
+        if first & kind::MASK == kind::REQUEST {
+            return decode_request(first, reader);
+        }
+        let frame = match first {
+            kind::ACK => ClientFrame::Ack(Ack::read_alone(&mut reader)?),
+            kind::CANCEL => ClientFrame::Cancel(read_seq(&mut reader)?),
+            kind::PING => ClientFrame::Ping,
+            kind::BYE => ClientFrame::Bye,
+            kind::HELLO => return Err(WireError::OutOfPlace(kind::HELLO)),
+            unknown => return Err(WireError::UnknownFrame(unknown)),
+        };
+        reader.end()?;
+        Ok(frame)
+    }
+}
+
+#[inline]
+fn decode_request<'a>(first: u8, mut reader: Reader<'a>) -> Result<ClientFrame<'a>, WireError> {
+    let seq = read_seq(&mut reader)?;
+    let attempt = if first & RETRY == 0 {
+        Attempt::FIRST
+    } else {
+        match Attempt(reader.u32("attempt")?) {
+            attempt if attempt.is_retry() => attempt,
+            _ => return Err(WireError::BadInteger("attempt")),
+        }
+    };
+    let method = MethodId(reader.u16("method")?);
+    let ack = if first & HAS_ACK == 0 { None } else { Some(Ack::read_beside(seq, &mut reader)?) };
+    let deadline = if first & HAS_DEADLINE == 0 {
+        None
+    } else {
+        Some(Duration::from_millis(reader.u64("deadline")?))
+    };
+    let trace = if first & HAS_TRACE == 0 {
+        None
+    } else {
+        Some(TraceContext::from_bytes(reader.array("trace context")?))
+    };
+    let settle = first & SETTLE != 0;
+    let header = RequestHeader { seq, attempt, method, ack, deadline, trace, settle };
+    Ok(ClientFrame::Request(header, reader.rest()))
+}
+
+pub(super) fn read_seq(reader: &mut Reader<'_>) -> Result<Seq, WireError> {
+    match reader.u64("sequence number")? {
+        0 => Err(WireError::BadInteger("sequence number")),
+        seq => Ok(Seq(seq)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(frame: ClientFrame<'_>) {
+        let mut out = Vec::new();
+        frame.put(&mut out);
+        assert_eq!(usize::from(out[0]), out.len() - 1);
+        assert_eq!(ClientFrame::decode(&out[1..]).unwrap(), frame);
+        for cut in 1..out.len() - 1 {
+            let _never_panics = ClientFrame::decode(&out[1..cut]);
+        }
+    }
+
+    #[test]
+    fn frames_round_trip() {
+        let plain = RequestHeader {
+            seq: Seq(1),
+            attempt: Attempt::FIRST,
+            method: MethodId(0),
+            ack: None,
+            deadline: None,
+            trace: None,
+            settle: false,
+        };
+        round_trip(ClientFrame::Request(plain, b""));
+        let full = RequestHeader {
+            seq: Seq(u64::MAX),
+            attempt: Attempt(7),
+            method: MethodId(300),
+            ack: Some(Ack::new(Seq(u64::MAX - 9), &[3])),
+            deadline: Some(Duration::from_millis(12_345)),
+            trace: Some(TraceContext::from_bytes([9; 25])),
+            settle: true,
+        };
+        round_trip(ClientFrame::Request(full, b"arguments"));
+        round_trip(ClientFrame::Ack(Ack::new(Seq(5), &[])));
+        round_trip(ClientFrame::Cancel(Seq(5)));
+        round_trip(ClientFrame::Ping);
+        round_trip(ClientFrame::Bye);
+    }
+
+    #[test]
+    fn out_of_place_and_unknown_frames_are_refused() {
+        assert_eq!(ClientFrame::decode(&[0]), Err(WireError::OutOfPlace(0)));
+        assert_eq!(ClientFrame::decode(&[7]), Err(WireError::UnknownFrame(7)));
+        assert_eq!(ClientFrame::decode(&[kind::PING, 0]), Err(WireError::TrailingBytes));
+        let retry_bit_on_a_first_attempt = [kind::REQUEST | RETRY, 1, 1, 0];
+        assert!(ClientFrame::decode(&retry_bit_on_a_first_attempt).is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! LEB128 integers and the cursor that decoders share.
+
+use super::WireError;
+
+/// Appends an integer: seven bits a byte, low ones first, the top bit set on all but the last.
+#[inline]
+pub(crate) fn put(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push((value as u8) | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// How many bytes [`put`] appends.
+#[inline]
+pub(crate) fn len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// Appends bytes behind their length.
+pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+/// A cursor over one frame's body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(body: &'a [u8]) -> Reader<'a> {
+        Reader { rest: body }
+    }
+
+    #[inline]
+    pub(crate) fn byte(&mut self, what: &'static str) -> Result<u8, WireError> {
+        let (&byte, rest) = self.rest.split_first().ok_or(WireError::Truncated(what))?;
+        self.rest = rest;
+        Ok(byte)
+    }
+
+    #[inline]
+    pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, WireError> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte(what)?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(WireError::BadInteger(what));
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                let padded = byte == 0 && shift > 0;
+                return if padded { Err(WireError::BadInteger(what)) } else { Ok(value) };
+            }
+        }
+        Err(WireError::BadInteger(what))
+    }
+
+    #[inline]
+    pub(crate) fn u32(&mut self, what: &'static str) -> Result<u32, WireError> {
+        u32::try_from(self.u64(what)?).map_err(|_| WireError::BadInteger(what))
+    }
+
+    #[inline]
+    pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, WireError> {
+        u16::try_from(self.u64(what)?).map_err(|_| WireError::BadInteger(what))
+    }
+
+    /// As many bytes as asked for.
+    pub(crate) fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], WireError> {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or(WireError::Truncated(what))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(
+        &mut self,
+        what: &'static str,
+    ) -> Result<[u8; N], WireError> {
+        let taken = self.take(N, what)?;
+        Ok(taken.try_into().expect("take gives as many bytes as asked for"))
+    }
+
+    /// Bytes behind their length, which is checked against `limit` before anything else.
+    pub(crate) fn bytes(
+        &mut self,
+        limit: usize,
+        what: &'static str,
+    ) -> Result<&'a [u8], WireError> {
+        let size = self.u64(what)?;
+        match usize::try_from(size) {
+            Ok(len) if len <= limit => self.take(len, what),
+            _ => Err(WireError::LimitExceeded { what, size, limit: limit as u64 }),
+        }
+    }
+
+    /// Text behind its length.
+    pub(crate) fn text(&mut self, limit: usize, what: &'static str) -> Result<&'a str, WireError> {
+        std::str::from_utf8(self.bytes(limit, what)?).map_err(|_| WireError::NotText(what))
+    }
+
+    /// All that is left.
+    #[inline]
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(self) -> Result<(), WireError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(WireError::TrailingBytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_round_trip_in_their_shortest_form() {
+        for value in [0, 1, 127, 128, 300, 1 << 21, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+            let mut bytes = Vec::new();
+            put(value, &mut bytes);
+            assert_eq!(bytes.len(), len(value), "{value}");
+            let mut reader = Reader::new(&bytes);
+            assert_eq!(reader.u64("value"), Ok(value));
+            reader.end().unwrap();
+        }
+    }
+
+    #[test]
+    fn malformed_integers_are_refused() {
+        let read = |bytes: &[u8]| Reader::new(bytes).u64("value");
+        assert_eq!(read(&[0x80]), Err(WireError::Truncated("value")));
+        assert_eq!(read(&[0x80, 0]), Err(WireError::BadInteger("value")), "padded");
+        assert_eq!(read(&[0xff; 10]), Err(WireError::BadInteger("value")), "over 64 bits");
+    }
+
+    #[test]
+    fn lengths_are_checked_before_anything_is_taken() {
+        let mut bytes = Vec::new();
+        put(u64::MAX, &mut bytes);
+        let refused = Reader::new(&bytes).bytes(16, "name");
+        assert!(matches!(refused, Err(WireError::LimitExceeded { what: "name", .. })));
+    }
+}
