@@ -1,3 +1,4 @@
 //! What the tests of this project share.
 
 pub mod conformance;
+pub mod disk;

@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 #[cfg(feature = "embedded")]
-pub use self::embedded::EmbeddedStore;
+pub use self::embedded::{EmbeddedConfig, EmbeddedStore};
 pub use self::future::StoreFuture;
 pub use self::key::{DocKey, KeyError};
 pub use self::limits::{DEFAULT_MAX_SESSIONS, MAX_RESULT_BYTES};

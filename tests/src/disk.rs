@@ -1,0 +1,294 @@
+//! A disk in memory that fails when it is told to.
+//!
+//! It knows what a real one knows: what a read sees (the page cache), what would be found after a
+//! power cut (only what was synced, plus any part of the rest), and how far it got. Every write,
+//! change of length and sync is a *step*, and a [`Fault`] strikes at a step.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use redb::StorageBackend;
+
+/// A disk. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct Disk(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    /// Told when a sync begins to wait, and when it may go on.
+    gate: Condvar,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The power fails at this step: nothing works from here on.
+    PowerCut,
+    /// The disk is full from this step on: only syncs and reads work.
+    Full,
+    /// The first sync from this step on fails, although its data arrived.
+    SyncFailsArrived,
+    /// The first sync from this step on fails, and its data is lost, in the page cache, too.
+    SyncFailsLost,
+}
+
+/// What of the unsynced changes is found after a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survival {
+    /// None of them.
+    Nothing,
+    /// All of them.
+    Everything,
+    /// All but the last.
+    AllButLast,
+    /// The last one alone.
+    LastOnly,
+    /// Some of them, and one of them in part, chosen by this seed.
+    Some(u64),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What reads see.
+    seen: Vec<u8>,
+    /// What was synced.
+    synced: Vec<u8>,
+    /// What came after the last sync.
+    unsynced: Vec<Change>,
+    steps: u64,
+    syncs: u64,
+    /// Whether syncs wait.
+    held: bool,
+    /// How many do.
+    waiting: u64,
+    fault: Option<(u64, Fault)>,
+    struck: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Length(usize),
+}
+
+impl Disk {
+    /// Lets this fault strike at that step, counted from now on: 1 is the next.
+    pub fn plan(&self, step: u64, fault: Fault) {
+        let mut state = self.lock();
+        state.fault = Some((state.steps + step, fault));
+        state.struck = false;
+    }
+
+    /// Whether the planned fault has struck.
+    #[must_use]
+    pub fn has_struck(&self) -> bool {
+        self.lock().struck
+    }
+
+    /// Lets every sync from now on wait until [`Disk::release_syncs`].
+    pub fn hold_syncs(&self) {
+        self.lock().held = true;
+    }
+
+    /// Blocks until a sync waits.
+    pub fn wait_for_held_sync(&self) {
+        let state = self.lock();
+        let waiting = self.0.gate.wait_while(state, |state| state.waiting == 0);
+        drop(waiting.expect("no test panics while it holds a disk"));
+    }
+
+    /// Lets the syncs that wait go on, and all later ones.
+    pub fn release_syncs(&self) {
+        self.lock().held = false;
+        self.0.gate.notify_all();
+    }
+
+    /// How many syncs there were.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.lock().syncs
+    }
+
+    /// The disk once what was wrong with it is repaired: with what a process that opens it now
+    /// finds.
+    #[must_use]
+    pub fn repaired(&self) -> Disk {
+        let state = self.lock();
+        Disk::with(State {
+            seen: state.seen.clone(),
+            synced: state.synced.clone(),
+            unsynced: state.unsynced.clone(),
+            ..State::default()
+        })
+    }
+
+    /// The disk as it is found after a power cut.
+    #[must_use]
+    pub fn after_power_cut(&self, survival: Survival) -> Disk {
+        let state = self.lock();
+        let mut found = state.synced.clone();
+        for change in survivors(&state.unsynced, survival) {
+            change.apply(&mut found);
+        }
+        Disk::with(State { seen: found.clone(), synced: found, ..State::default() })
+    }
+
+    fn with(state: State) -> Disk {
+        Disk(Arc::new(Inner { state: Mutex::new(state), gate: Condvar::new() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().expect("no test panics while it holds a disk")
+    }
+
+    /// Takes a step that changes the disk.
+    fn change(&self, change: Change) -> io::Result<()> {
+        let mut state = self.lock();
+        match state.step() {
+            Some(Fault::PowerCut) => return Err(off()),
+            Some(Fault::Full) => {
+                state.struck = true;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            _ => {}
+        }
+        change.apply(&mut state.seen);
+        state.unsynced.push(change);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Counts a step. Gives the fault that it meets.
+    fn step(&mut self) -> Option<Fault> {
+        self.steps += 1;
+        let (at, fault) = self.fault?;
+        if self.steps < at {
+            return None;
+        }
+        self.struck |= fault == Fault::PowerCut;
+        Some(fault)
+    }
+
+    fn is_off(&self) -> bool {
+        self.struck && matches!(self.fault, Some((_, Fault::PowerCut)))
+    }
+
+    fn sync(&mut self) {
+        self.synced.clone_from(&self.seen);
+        self.unsynced.clear();
+    }
+}
+
+impl Change {
+    fn apply(&self, image: &mut Vec<u8>) {
+        match self {
+            Change::Write(offset, data) => {
+                let end = offset + data.len();
+                if image.len() < end {
+                    image.resize(end, 0);
+                }
+                image[*offset..end].copy_from_slice(data);
+            }
+            Change::Length(length) => image.resize(*length, 0),
+        }
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        let state = self.lock();
+        if state.is_off() { Err(off()) } else { Ok(state.seen.len() as u64) }
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let state = self.lock();
+        if state.is_off() {
+            return Err(off());
+        }
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let found = state.seen.get(start..start + out.len());
+        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(Change::Length(usize::try_from(len).map_err(io::Error::other)?))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.lock();
+        if state.held {
+            state.waiting += 1;
+            self.0.gate.notify_all();
+            let passed = self.0.gate.wait_while(state, |state| state.held);
+            state = passed.expect("no test panics while it holds a disk");
+            state.waiting -= 1;
+        }
+        state.syncs += 1;
+        let fault = state.step().filter(|_| !state.struck || state.is_off());
+        match fault {
+            Some(Fault::PowerCut) => Err(off()),
+            Some(Fault::SyncFailsArrived) => {
+                state.struck = true;
+                state.sync();
+                Err(io::Error::other("the disk could not write (simulated)"))
+            }
+            Some(Fault::SyncFailsLost) => {
+                state.struck = true;
+                let synced = state.synced.clone();
+                state.seen = synced;
+                state.unsynced.clear();
+                Err(io::Error::other("the disk could not write (simulated)"))
+            }
+            Some(Fault::Full) | None => {
+                state.sync();
+                Ok(())
+            }
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        self.change(Change::Write(offset, data.to_vec()))
+    }
+}
+
+fn off() -> io::Error {
+    io::Error::other("the power is off (simulated)")
+}
+
+fn survivors(changes: &[Change], survival: Survival) -> Vec<Change> {
+    let last = changes.len().saturating_sub(1);
+    match survival {
+        Survival::Nothing => Vec::new(),
+        Survival::Everything => changes.to_vec(),
+        Survival::AllButLast => changes[..last].to_vec(),
+        Survival::LastOnly => changes[last.min(changes.len())..].to_vec(),
+        Survival::Some(seed) => {
+            let mut random = seed.wrapping_mul(2) + 1;
+            let mut draw = move |below: usize| {
+                // xorshift64*
+                random ^= random >> 12;
+                random ^= random << 25;
+                random ^= random >> 27;
+                (random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % below.max(1)
+            };
+            let torn = draw(changes.len());
+            let mut kept = Vec::new();
+            for (number, change) in changes.iter().enumerate() {
+                match change {
+                    // A disk writes whole sectors.
+                    Change::Write(offset, data) if number == torn => {
+                        let sectors = draw(data.len() / 512 + 1);
+                        kept.push(Change::Write(*offset, data[..sectors * 512].to_vec()));
+                    }
+                    _ if draw(2) == 0 => kept.push(change.clone()),
+                    _ => {}
+                }
+            }
+            kept
+        }
+    }
+}
