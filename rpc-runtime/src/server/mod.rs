@@ -134,6 +134,7 @@ impl<S: Service> Server<S> {
     /// Serves until `shutdown` ends, then takes no more calls, tells clients to move on, finishes
     /// what runs (at most [`ServerConfig::shutdown_limit`] long) and returns.
     pub async fn serve_with_shutdown(mut self, shutdown: impl Future<Output = ()>) {
+        let _stop = StopOnDrop(Arc::clone(&self.shared));
         let mut connections = JoinSet::new();
         let maintenance = maintenance::run(Arc::clone(&self.shared));
         let accepting = accept_all(&self.shared, &mut *self.listener, &mut connections);
@@ -225,6 +226,17 @@ async fn accept_all<S: Service>(
         let peer = Peer { identity, address: peer };
         let full = connections.len() >= shared.config.max_connections;
         connections.spawn(handshake::serve(Arc::clone(shared), io, peer, full));
+    }
+}
+
+/// Cuts off what still runs when a server's future ends or is dropped.
+struct StopOnDrop<S>(Arc<Shared<S>>);
+
+impl<S> Drop for StopOnDrop<S> {
+    fn drop(&mut self) {
+        for session in self.0.sessions.all() {
+            session.stop();
+        }
     }
 }
 

@@ -218,7 +218,7 @@ impl Session {
     }
 
     /// Stops all that runs for the session and closes its connection.
-    fn stop(&self) {
+    pub(super) fn stop(&self) {
         let (tasks, waker) = self.with(|state| {
             state.connection += 1;
             state.attached = false;
