@@ -101,7 +101,7 @@ fn sum(
     let phantom = phantom(generics);
     let unused = has_parameters(generics)
         .then(|| quote!(__Parameters(::core::convert::Infallible, #phantom)));
-    quote! { enum #name #generics #bounds { #(#variants)* #unused } }
+    quote! { pub enum #name #generics #bounds { #(#variants)* #unused } }
 }
 
 /// The arm for the variant that only speaks of the parameters.
