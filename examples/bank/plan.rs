@@ -110,11 +110,6 @@ impl Rate {
     pub(crate) fn new(share: f64) -> Option<Rate> {
         (0.0..=1.0).contains(&share).then_some(Rate(share))
     }
-
-    /// The share, 0 to 1.
-    pub(crate) fn share(self) -> f64 {
-        self.0
-    }
 }
 
 impl FaultPlan {
@@ -142,6 +137,11 @@ impl FaultPlan {
             delay_up_to: self.delay_up_to,
             cut: self.cut,
         }
+    }
+
+    /// What a worker of this number chooses by: also its calls are those of the seed.
+    pub(crate) fn choices(&self, worker: usize) -> Rng {
+        derive(self.seed, &[3, worker as u64])
     }
 
     /// The outages of this many servers.

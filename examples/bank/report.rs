@@ -92,8 +92,8 @@ pub(crate) struct ClientTotals {
 /// What all servers, also those that were stopped, did about retries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct ServerTotals {
-    /// Runs of the business.
-    pub(crate) executed: u64,
+    /// Requests that came in, retries among them.
+    pub(crate) requests: u64,
     /// Duplicates answered from a server's own table.
     pub(crate) replayed_from_table: u64,
     /// Duplicates answered from the record in the store.

@@ -1,0 +1,135 @@
+//! `bank call`: one call, as a process of its own.
+
+use std::fmt;
+use std::time::Duration;
+
+use bank_business::{AccountName, BankClient, PageNumber, Receipt, Reference, StatementPage};
+use rpc::{Call, CallError, Client, Message};
+
+use crate::cli::{CallArgs, CallCommand, ReferenceArg};
+use crate::failure::Failure;
+
+/// The exit code of a call that the bank refused.
+const REFUSED: u8 = 1;
+/// The exit code of a call that was not executed.
+const NOT_EXECUTED: u8 = 3;
+/// The exit code of a call of which nobody can tell.
+const UNKNOWN: u8 = 4;
+
+/// How often an unknown outcome is asked for again.
+const ASK_AGAIN: u32 = 3;
+
+/// Makes the call, and prints what came of it.
+pub(crate) async fn call(args: CallArgs) -> Result<(), Failure> {
+    let servers = args.servers.iter().map(ToString::to_string);
+    let bank = Client::builder().deadline(args.deadline).connect::<BankClient>(servers).await;
+    let bank = bank.map_err(|error| {
+        Failure::unusable(format!("{error}; is a server running there? (see `bank serve --help`)"))
+    })?;
+    let caller = Caller { bank, deadline: args.deadline };
+    match args.call {
+        CallCommand::Balance { name } => caller.balance(name).await,
+        CallCommand::Statement { name, page } => caller.statement(name, page).await,
+        movement => caller.movement(movement).await,
+    }
+}
+
+struct Caller {
+    bank: BankClient,
+    deadline: Duration,
+}
+
+impl Caller {
+    async fn movement(&self, command: CallCommand) -> Result<(), Failure> {
+        let bank = &self.bank;
+        let (account, receipt) = match command {
+            CallCommand::Open { name, reference } => {
+                let call = |reference| bank.open(name.clone(), reference);
+                (name.clone(), self.make(call, reference).await?)
+            }
+            CallCommand::Deposit { name, amount, reference } => {
+                let call = |reference| bank.deposit(name.clone(), amount, reference);
+                (name.clone(), self.make(call, reference).await?)
+            }
+            CallCommand::Withdraw { name, amount, reference } => {
+                let call = |reference| bank.withdraw(name.clone(), amount, reference);
+                (name.clone(), self.make(call, reference).await?)
+            }
+            CallCommand::Transfer { from, to, amount, reference } => {
+                let call = |reference| bank.transfer(from.clone(), to.clone(), amount, reference);
+                (from.clone(), self.make(call, reference).await?)
+            }
+            CallCommand::Close { name, reference } => {
+                let call = |reference| bank.close(name.clone(), reference);
+                (name.clone(), self.make(call, reference).await?)
+            }
+            CallCommand::Balance { .. } | CallCommand::Statement { .. } => {
+                unreachable!("reads are no movements")
+            }
+        };
+        println!("done: {account} holds {} (reference {})", receipt.balance, receipt.reference);
+        Ok(())
+    }
+
+    /// Makes a movement; while its outcome is unknown, asks again with the same id.
+    async fn make<A: Message, E: Message + std::error::Error>(
+        &self,
+        call: impl Fn(Reference) -> Call<A, Receipt, E>,
+        reference: ReferenceArg,
+    ) -> Result<Receipt, Failure> {
+        let reference = reference.reference.unwrap_or_else(new_reference);
+        let mut told = call(reference.clone()).deadline(self.deadline).await;
+        for _ in 0..ASK_AGAIN {
+            let Err(CallError::OutcomeUnknown(id, _)) = &told else { break };
+            let id = *id;
+            told = call(reference.clone()).deadline(self.deadline).ask_again(id).await;
+        }
+        told.map_err(|error| failure(error, Some(&reference)))
+    }
+
+    async fn balance(&self, name: AccountName) -> Result<(), Failure> {
+        let balance = self.bank.balance(name.clone()).deadline(self.deadline).await;
+        println!("{name} holds {}", balance.map_err(|error| failure(error, None))?);
+        Ok(())
+    }
+
+    async fn statement(&self, name: AccountName, only: Option<PageNumber>) -> Result<(), Failure> {
+        println!("{:<32} {:<48} {:>16}", "reference", "movement", "balance");
+        let mut next = Some(only.unwrap_or(PageNumber::FIRST));
+        while let Some(page) = next {
+            let page = self.bank.statement(name.clone(), page).deadline(self.deadline).await;
+            let StatementPage { entries, next: following, .. } =
+                page.map_err(|error| failure(error, None))?;
+            for entry in entries {
+                let (reference, movement) = (entry.reference, entry.movement);
+                println!("{reference:<32} {:<48} {:>16}", movement.to_string(), entry.balance);
+            }
+            next = if only.is_some() { None } else { following };
+        }
+        Ok(())
+    }
+}
+
+/// A reference that no other movement has.
+fn new_reference() -> Reference {
+    let reference = format!("ref-{:016x}", fastrand::u64(..));
+    reference.parse().expect("a number in hexadecimal is a reference")
+}
+
+/// What the user is told, and the exit code that goes with it.
+fn failure<E: fmt::Display>(error: CallError<E>, reference: Option<&Reference>) -> Failure {
+    match error {
+        CallError::Business(error) => Failure::with_code(REFUSED, error),
+        CallError::NotExecuted(reason) => {
+            Failure::with_code(NOT_EXECUTED, format!("not executed: {reason}; try again"))
+        }
+        CallError::OutcomeUnknown(_, reason) => match reference {
+            Some(reference) => Failure::with_code(
+                UNKNOWN,
+                format!("unknown: {reason}; look for {reference} in the statement"),
+            ),
+            None => Failure::with_code(NOT_EXECUTED, format!("no answer: {reason}; try again")),
+        },
+        _ => Failure::with_code(UNKNOWN, "unknown: look for the reference in the statement"),
+    }
+}

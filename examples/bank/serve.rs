@@ -1,0 +1,46 @@
+//! `bank serve`: one server, as a process of its own.
+
+use bank_business::{BankServer, BankService};
+use rpc::{Server, ServerConfig};
+
+use crate::cli::ServeArgs;
+use crate::failure::Failure;
+use crate::survive::open_store;
+
+/// Serves until ctrl-c, then lets running calls finish.
+pub(crate) async fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    if args.verbose {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    let store = open_store(&args.data)?;
+    let server = Server::builder(BankServer::new(BankService), store)
+        .config(ServerConfig::default().shutdown_limit(args.grace))
+        .bind(args.listen)
+        .await
+        .map_err(Failure::unusable)?;
+    println!(
+        "serving the bank on {}, data in {}; ctrl-c stops it",
+        server.local_addr(),
+        args.data.display()
+    );
+    server.serve_with_shutdown(ctrl_c()).await;
+    println!("stopped; the data stays in {}", args.data.display());
+    Ok(())
+}
+
+/// The first ctrl-c. From then on a second one ends the process.
+async fn ctrl_c() {
+    if let Err(error) = tokio::signal::ctrl_c().await {
+        eprintln!("ctrl-c cannot be heard ({error}): end the process to stop the server");
+        return std::future::pending().await;
+    }
+    eprintln!("finishing running calls; ctrl-c again ends at once");
+    tokio::spawn(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
+}
