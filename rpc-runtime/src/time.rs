@@ -55,6 +55,15 @@ impl WallTime {
     }
 }
 
+impl Sub<Duration> for WallTime {
+    type Output = WallTime;
+
+    fn sub(self, earlier: Duration) -> WallTime {
+        let millis = u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX);
+        WallTime(self.0.saturating_sub(millis))
+    }
+}
+
 impl Add<Duration> for WallTime {
     type Output = WallTime;
 

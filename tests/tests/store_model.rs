@@ -214,6 +214,8 @@ fn reference(call: &Call) -> CallRef {
     CallRef {
         id: rpc::id::CallId { client: ClientId(call.client.into()), seq: Seq(call.seq.into()) },
         incarnation: Incarnation(call.incarnation.into()),
+        attempt: rpc::id::Attempt::FIRST,
+        born: rpc::time::WallTime(0),
         hash: ArgumentHash(call.hash.into()),
         anchor: None,
         watermark: Seq(call.watermark.into()),

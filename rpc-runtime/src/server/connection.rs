@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::Sleep;
@@ -23,7 +24,7 @@ use crate::io_buffer;
 use crate::protocol::server::{Admission, AgreedMethod, Agreement, Answer, Duty, Incoming, Stage};
 use crate::service::{Kind, Service};
 use crate::store::{AbortReason, CallRef, Outcome};
-use crate::time::Time;
+use crate::time::{Time, WallTime};
 use crate::transport::Io;
 use crate::wire::WireError;
 use crate::wire::frame::FrameDecoder;
@@ -253,7 +254,7 @@ impl<S: Service, F: Future<Output = Answer> + Send + 'static> Connection<S, F> {
             let buffer = if is_plain_run { state.table.buffer() } else { Vec::new() };
             (admission, state.table.watermark(), buffer)
         });
-        let order = Order { request, method, arguments, watermark };
+        let order = Order { request, method, arguments, watermark, age: header.age };
         match admission {
             Admission::Handled => {}
             Admission::Run => self.start(context, now, &order, buffer),
@@ -328,6 +329,8 @@ impl<S: Service, F: Future<Output = Answer> + Send + 'static> Connection<S, F> {
         Ok(CallRef {
             id: CallId { client: self.session.id.client, seq: order.request.seq },
             incarnation: self.session.incarnation(),
+            attempt: order.request.attempt,
+            born: WallTime::now() - order.age,
             hash: order.request.hash,
             anchor: S::anchor(write)?,
             watermark: order.watermark,
@@ -403,6 +406,8 @@ struct Order<'a> {
     method: AgreedMethod,
     arguments: &'a [u8],
     watermark: Seq,
+    /// How long ago the call was first sent.
+    age: Duration,
 }
 
 fn poll_stage<F: Future>(stage: Pin<&mut Option<F>>, context: &mut Context<'_>) -> Poll<F::Output> {

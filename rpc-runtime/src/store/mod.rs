@@ -34,7 +34,7 @@ pub use self::key::{DocKey, KeyError};
 pub use self::limits::{DEFAULT_MAX_SESSIONS, MAX_RESULT_BYTES};
 pub use self::memory::MemoryStore;
 use crate::id::{
-    ArgumentHash, CallId, ClientId, Identity, Incarnation, Seq, SessionId, SessionSecret,
+    ArgumentHash, Attempt, CallId, ClientId, Identity, Incarnation, Seq, SessionId, SessionSecret,
 };
 use crate::time::WallTime;
 
@@ -176,6 +176,11 @@ pub struct CallRef {
     pub id: CallId,
     /// The life of the client that sent it.
     pub incarnation: Incarnation,
+    /// Which send of the call this is for. Among runs of one call the latest has the right of way.
+    pub attempt: Attempt,
+    /// When the call was first sent, as far as its server can tell. Among calls in conflict the
+    /// oldest has the right of way.
+    pub born: WallTime,
     /// The hash of its method and arguments.
     pub hash: ArgumentHash,
     /// The document that carries the call's record where records lie in documents. `None`: the

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 
 use super::{CallRef, Lease, Outcome, Refusal, Resume};
 use crate::id::{ArgumentHash, ClientId, Identity, Incarnation, Seq, SessionId, SessionSecret};
+use crate::rule::{Rule, kept};
 use crate::time::WallTime;
 
 /// All open sessions of a store, each with what the store itself keeps per session (`X`).
@@ -134,7 +135,7 @@ impl<X: Default> Sessions<X> {
         if session.identity != *identity || !same_secret {
             return Resume::Closed;
         }
-        if id.incarnation < session.incarnation {
+        if id.incarnation < session.incarnation && kept(Rule::FenceIncarnations) {
             return Resume::Fenced { current: session.incarnation };
         }
         session.incarnation = id.incarnation;
@@ -166,11 +167,13 @@ impl<X: Default> Sessions<X> {
     pub(super) fn admit(&self, call: &CallRef) -> Result<&Session<X>, Refusal> {
         let session = self.by_client.get(&call.id.client).ok_or(Refusal::SessionClosed)?;
         match call.incarnation.cmp(&session.incarnation) {
-            Ordering::Less => Err(Refusal::Fenced),
+            Ordering::Less if kept(Rule::FenceIncarnations) => Err(Refusal::Fenced),
             // No store has let this life begin.
             Ordering::Greater => Err(Refusal::SessionClosed),
-            Ordering::Equal if call.id.seq < session.watermark => Err(Refusal::Stale),
-            Ordering::Equal => Ok(session),
+            _ if call.id.seq < session.watermark && kept(Rule::StaleAfterAck) => {
+                Err(Refusal::Stale)
+            }
+            _ => Ok(session),
         }
     }
 }
@@ -201,9 +204,13 @@ impl<X> Session<X> {
 /// never executed; its record answers if there is one.
 pub(super) fn settle<'a>(call: &CallRef, record: Option<&'a Record>) -> Settled<'a> {
     match record {
-        Some(record) if record.hash == call.hash => Settled::Recorded(&record.outcome),
+        Some(record) if record.hash == call.hash || !kept(Rule::CompareHash) => {
+            Settled::Recorded(&record.outcome)
+        }
         Some(_) => Settled::Refused(Refusal::IdReused),
-        None if call.id.seq < call.watermark => Settled::Refused(Refusal::Stale),
+        None if call.id.seq < call.watermark && kept(Rule::StaleAfterAck) => {
+            Settled::Refused(Refusal::Stale)
+        }
         None => Settled::New,
     }
 }
@@ -233,6 +240,8 @@ mod tests {
         CallRef {
             id: CallId { client: session.client, seq: Seq(seq) },
             incarnation: session.incarnation,
+            attempt: rpc::id::Attempt::FIRST,
+            born: rpc::time::WallTime(0),
             hash: ArgumentHash(1),
             anchor: None,
             watermark: Seq(watermark),

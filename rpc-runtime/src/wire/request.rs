@@ -31,6 +31,9 @@ pub(crate) struct RequestHeader<'a> {
     pub(crate) seq: Seq,
     /// On the wire only if it is not the first: the retry bit says that it is there.
     pub(crate) attempt: Attempt,
+    /// How long ago the call was first sent; on the wire only with the retry bit. Conflicts between
+    /// calls are decided by age, so that a call that keeps losing wins in the end.
+    pub(crate) age: Duration,
     pub(crate) method: MethodId,
     pub(crate) ack: Option<Ack<'a>>,
     /// What is left of the call's time. Absent: the deadline that the hello named.
@@ -70,6 +73,7 @@ impl RequestHeader<'_> {
             varint::put(self.seq.0, out);
             if self.attempt.is_retry() {
                 varint::put(u64::from(self.attempt.0), out);
+                varint::put(u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX), out);
             }
             varint::put(u64::from(self.method.0), out);
             if let Some(ack) = self.ack {
@@ -127,11 +131,11 @@ impl<'a> ClientFrame<'a> {
 #[inline]
 fn decode_request<'a>(first: u8, mut reader: Reader<'a>) -> Result<ClientFrame<'a>, WireError> {
     let seq = read_seq(&mut reader)?;
-    let attempt = if first & RETRY == 0 {
-        Attempt::FIRST
+    let (attempt, age) = if first & RETRY == 0 {
+        (Attempt::FIRST, Duration::ZERO)
     } else {
         match Attempt(reader.u32("attempt")?) {
-            attempt if attempt.is_retry() => attempt,
+            attempt if attempt.is_retry() => (attempt, Duration::from_millis(reader.u64("age")?)),
             _ => return Err(WireError::BadInteger("attempt")),
         }
     };
@@ -148,7 +152,7 @@ fn decode_request<'a>(first: u8, mut reader: Reader<'a>) -> Result<ClientFrame<'
         Some(TraceContext::from_bytes(reader.array("trace context")?))
     };
     let settle = first & SETTLE != 0;
-    let header = RequestHeader { seq, attempt, method, ack, deadline, trace, settle };
+    let header = RequestHeader { seq, attempt, age, method, ack, deadline, trace, settle };
     Ok(ClientFrame::Request(header, reader.rest()))
 }
 
@@ -178,6 +182,7 @@ mod tests {
         let plain = RequestHeader {
             seq: Seq(1),
             attempt: Attempt::FIRST,
+            age: Duration::ZERO,
             method: MethodId(0),
             ack: None,
             deadline: None,
@@ -188,6 +193,7 @@ mod tests {
         let full = RequestHeader {
             seq: Seq(u64::MAX),
             attempt: Attempt(7),
+            age: Duration::from_millis(900),
             method: MethodId(300),
             ack: Some(Ack::new(Seq(u64::MAX - 9), &[3])),
             deadline: Some(Duration::from_millis(12_345)),
@@ -206,7 +212,7 @@ mod tests {
         assert_eq!(ClientFrame::decode(&[0]), Err(WireError::OutOfPlace(0)));
         assert_eq!(ClientFrame::decode(&[7]), Err(WireError::UnknownFrame(7)));
         assert_eq!(ClientFrame::decode(&[kind::PING, 0]), Err(WireError::TrailingBytes));
-        let retry_bit_on_a_first_attempt = [kind::REQUEST | RETRY, 1, 1, 0];
+        let retry_bit_on_a_first_attempt = [kind::REQUEST | RETRY, 1, 1, 0, 0];
         assert!(ClientFrame::decode(&retry_bit_on_a_first_attempt).is_err());
     }
 }

@@ -165,6 +165,8 @@ impl Caller {
         CallRef {
             id: CallId { client: self.session.client, seq: Seq(seq) },
             incarnation: self.session.incarnation,
+            attempt: rpc::id::Attempt::FIRST,
+            born: rpc::time::WallTime(0),
             hash: ArgumentHash(seq.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
             anchor: None,
             watermark: self.watermark,

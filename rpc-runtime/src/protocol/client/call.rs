@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::EndpointId;
 use crate::error::{NotExecuted, RefusalReason, Unknown};
 use crate::id::{Attempt, MethodId, Seq};
-use crate::sabotage::{Rule, kept};
+use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::time::Time;
 use crate::trace::TraceContext;
@@ -90,6 +90,7 @@ pub(super) struct Call {
     pub(super) endpoint: EndpointId,
     /// Time-outs in a row with no answer of any kind to this call.
     pub(super) silent: u32,
+    pub(super) made_at: Time,
     pub(super) sent_at: Time,
     pub(super) next_at: Time,
     pub(super) hedge_at: Time,

@@ -42,7 +42,7 @@ use self::endpoint::{Endpoint, Link};
 use crate::client::ClientConfig;
 use crate::error::{NotExecuted, Unknown};
 use crate::id::{CallId, ClientId, MethodId, Seq, SessionId, SessionSecret};
-use crate::sabotage::{Rule, kept};
+use crate::rule::{Rule, kept};
 use crate::service::{Kind, ServiceSchema};
 use crate::time::Time;
 use crate::wire::handshake::Reject;
@@ -217,6 +217,7 @@ impl Core {
             settle: false,
             endpoint: EndpointId(0),
             silent: 0,
+            made_at: now,
             sent_at: now,
             next_at: Time::NEVER,
             hedge_at: Time::NEVER,

@@ -8,14 +8,14 @@ use super::{Core, Event};
 use crate::error::NotExecuted;
 use crate::id::Seq;
 use crate::protocol::client::CallOutcome;
-use crate::sabotage::{Rule, kept};
+use crate::rule::{Rule, kept};
 use crate::time::Time;
 use crate::wire::ack::Ack;
 use crate::wire::request::{ClientFrame, RequestHeader};
 
-/// What a request's header takes at most without a bitmap: kind, sequence number, attempt, method,
-/// ack, deadline, trace. A bitmap is left out where the arguments leave no room for it.
-pub(super) const MAX_REQUEST_HEADER: usize = 1 + 10 + 5 + 3 + 10 + 10 + 25;
+/// What a request's header takes at most without a bitmap: kind, sequence number, attempt, age,
+/// method, ack, deadline, trace. A bitmap is left out where the arguments leave no room for it.
+pub(super) const MAX_REQUEST_HEADER: usize = 1 + 10 + 5 + 10 + 3 + 10 + 10 + 25;
 
 /// From how many complete calls above the watermark on a bitmap travels with a request: fewer wait
 /// for the watermark, or for a lone ack.
@@ -169,6 +169,7 @@ impl Core {
         let header = RequestHeader {
             seq,
             attempt: call.attempt(),
+            age: now.since(call.made_at),
             method: call.method,
             ack: needs_ack.then(|| Ack::new(watermark, &bitmap)),
             deadline: (!is_default).then_some(left),
