@@ -13,6 +13,19 @@ use redb::StorageBackend;
 #[derive(Clone, Debug, Default)]
 pub struct Disk(Arc<Inner>);
 
+/// Syncs wait while this is there. Make it after the store, so that it goes first: a store that is
+/// dropped waits for its last sync.
+#[derive(Debug)]
+#[must_use = "syncs go on when this is dropped"]
+pub struct HeldSyncs(Disk);
+
+impl Drop for HeldSyncs {
+    fn drop(&mut self) {
+        self.0.lock().held = false;
+        self.0.0.gate.notify_all();
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     state: Mutex<State>,
@@ -86,9 +99,10 @@ impl Disk {
         self.lock().struck
     }
 
-    /// Lets every sync from now on wait until [`Disk::release_syncs`].
-    pub fn hold_syncs(&self) {
+    /// Lets every sync wait from now on, until what this returns is dropped.
+    pub fn hold_syncs(&self) -> HeldSyncs {
         self.lock().held = true;
+        HeldSyncs(self.clone())
     }
 
     /// Blocks until a sync waits.
@@ -96,12 +110,6 @@ impl Disk {
         let state = self.lock();
         let waiting = self.0.gate.wait_while(state, |state| state.waiting == 0);
         drop(waiting.expect("no test panics while it holds a disk"));
-    }
-
-    /// Lets the syncs that wait go on, and all later ones.
-    pub fn release_syncs(&self) {
-        self.lock().held = false;
-        self.0.gate.notify_all();
     }
 
     /// How many syncs there were.

@@ -43,7 +43,7 @@ async fn nothing_is_shown_before_it_is_durable() {
     must_commit(&store, caller.commit(1).putting(&durable, b"old")).await;
     let old = read(&store, &durable).await;
 
-    disk.hold_syncs();
+    let held = disk.hold_syncs();
     let write = || caller.commit(2).putting(&doc, b"new").ending(success(b"done"));
     let first = waiting!(store.commit(write()), "a commit waits for its fsync");
     disk.wait_for_held_sync();
@@ -68,7 +68,7 @@ async fn nothing_is_shown_before_it_is_durable() {
     assert_eq!(confirm_old.expect("healthy"), Confirm::Consistent, "durable, so at once");
     let nothing = disk.after_power_cut(Survival::Nothing);
 
-    disk.release_syncs();
+    drop(held);
     assert!(matches!(first.await, Ok(CommitOutcome::Committed(_))));
     assert!(matches!(second.await, Ok(CommitOutcome::Recorded(_))));
     assert!(matches!(look_up.await, Ok(LookUp::Recorded(_))));
@@ -89,7 +89,7 @@ async fn a_deletion_is_not_shown_before_it_is_durable() {
     let caller = Caller::open(&store).await;
     let (doc, other) = (key("doc"), key("other"));
     must_commit(&store, caller.commit(1).putting(&doc, b"here")).await;
-    disk.hold_syncs();
+    let held = disk.hold_syncs();
     let delete = waiting!(store.commit(caller.commit(2).deleting(&doc)), "it waits");
     let absent = read(&store, &doc).await;
     assert_eq!(absent.body, None, "others may build upon it");
@@ -98,7 +98,7 @@ async fn a_deletion_is_not_shown_before_it_is_durable() {
     let never = read(&store, &other).await;
     let reads = [read_version(&doc, &absent), read_version(&other, &never)];
     let both = waiting!(store.confirm(&reads), "the absence is not durable");
-    disk.release_syncs();
+    drop(held);
     assert!(matches!(delete.await, Ok(CommitOutcome::Committed(_))));
     assert!(matches!(alone.await, Ok(Confirm::Consistent)));
     assert!(matches!(both.await, Ok(Confirm::Consistent)));
@@ -114,11 +114,11 @@ async fn an_absence_that_came_back_waits_for_what_ended_it() {
         read_version(&doc, &read(&store, &doc).await),
         read_version(&other, &read(&store, &other).await),
     ];
-    disk.hold_syncs();
+    let held = disk.hold_syncs();
     let insert = waiting!(store.commit(caller.commit(1).putting(&doc, b"x")), "it waits");
     let delete = waiting!(store.commit(caller.commit(2).deleting(&doc)), "it waits");
     let confirm = waiting!(store.confirm(&reads), "it is absent only since the deletion");
-    disk.release_syncs();
+    drop(held);
     assert!(matches!(confirm.await, Ok(Confirm::Consistent)));
     assert!(insert.await.is_ok() && delete.await.is_ok());
 }
@@ -130,7 +130,7 @@ async fn sessions_are_answered_once_they_are_durable() {
     let identity = Identity::anonymous();
     let caller = Caller::open(&store).await;
     let second: SessionId = caller.in_life(2).session;
-    disk.hold_syncs();
+    let held = disk.hold_syncs();
     let opened = waiting!(store.open_session(&identity, SECRET, LONG_LEASE), "a new id waits");
     let resumed =
         waiting!(store.resume_session(&identity, SECRET, second, LONG_LEASE), "a new life waits");
@@ -141,7 +141,7 @@ async fn sessions_are_answered_once_they_are_durable() {
     let closed_again = waiting!(store.close_session(second), "the end is not durable");
     let late = caller.in_life(2).call(1);
     let gone = waiting!(store.look_up(&late), "the end is not durable");
-    disk.release_syncs();
+    drop(held);
     assert_ne!(opened.await.expect("healthy").client, caller.session.client);
     assert!(matches!(resumed.await, Ok(Resume::Resumed { .. })));
     assert!(matches!(fenced.await, Ok(LookUp::Refused(Refusal::Fenced))));
@@ -163,7 +163,7 @@ async fn commits_share_an_fsync() {
     must_commit(&store, caller.commit(1).putting(&doc, b"x")).await;
     let of_one = disk.syncs() - alone;
 
-    disk.hold_syncs();
+    let held = disk.hold_syncs();
     let first = waiting!(store.commit(caller.commit(2).putting(&doc, b"x")), "it waits");
     disk.wait_for_held_sync();
     let mut rest = Vec::new();
@@ -173,13 +173,14 @@ async fn commits_share_an_fsync() {
         rest.push(waiting!(store.commit(draft), "it waits"));
     }
     let before = disk.syncs();
-    disk.release_syncs();
+    drop(held);
     assert!(matches!(first.await, Ok(CommitOutcome::Committed(_))));
     for commit in rest {
         assert!(matches!(commit.await, Ok(CommitOutcome::Committed(_))));
     }
     let taken = disk.syncs() - before;
-    assert!(taken <= 2 * of_one, "{CALLS} commits took {taken} syncs, one takes {of_one}");
+    // The one that was held, the one that all the others share, and one if the file must grow.
+    assert!(taken <= 2 * of_one + 1, "{CALLS} commits took {taken} syncs, one takes {of_one}");
     assert_eq!(body(&store, &doc).await, Some((2 + CALLS).to_le_bytes().to_vec()), "the last");
 }
 
@@ -189,7 +190,7 @@ async fn a_commit_waits_for_room() {
     let config = EmbeddedConfig::default().max_undurable_bytes(10_000);
     let store = EmbeddedStore::open_on(disk.clone(), config).expect("the store opens");
     let caller = Caller::open(&store).await;
-    disk.hold_syncs();
+    let held = disk.hold_syncs();
     let large = |seq: u64, size: usize| {
         caller.commit(seq).putting(&key(&format!("doc-{seq}")), vec![seq as u8; size])
     };
@@ -198,7 +199,7 @@ async fn a_commit_waits_for_room() {
     let huge = waiting!(store.commit(large(3, 100_000)), "it waits for all the room there is");
     assert!(body(&store, &key("doc-1")).await.is_some(), "the first is applied");
     assert_eq!(body(&store, &key("doc-2")).await, None, "the second is not");
-    disk.release_syncs();
+    drop(held);
     for commit in [first, second, huge] {
         assert!(matches!(commit.await, Ok(CommitOutcome::Committed(_))));
     }
@@ -212,13 +213,13 @@ async fn a_dropped_commit_is_harmless() {
     let config = EmbeddedConfig::default().max_undurable_bytes(2_000);
     let store = EmbeddedStore::open_on(disk.clone(), config).expect("the store opens");
     let caller = Caller::open(&store).await;
-    disk.hold_syncs();
+    let held = disk.hold_syncs();
     let draft = |seq: u64| caller.commit(seq).putting(&key(&format!("doc-{seq}")), [7; 1_500]);
     drop(store.commit(draft(1)));
     let applied = waiting!(store.commit(draft(2)), "it waits for its fsync");
     let queued = waiting!(store.commit(draft(3)), "it waits for room");
     drop((queued, applied));
-    disk.release_syncs();
+    drop(held);
     must_commit(&store, draft(4)).await;
     assert_eq!(body(&store, &key("doc-1")).await, None, "it was never polled");
     must_be_recorded(&store, &caller.call(2), &success(&2u64.to_le_bytes())).await;
@@ -250,7 +251,7 @@ async fn everyone_who_waits_is_told_of_a_failure() {
     let config = EmbeddedConfig::default().max_undurable_bytes(4_000);
     let store = EmbeddedStore::open_on(disk.clone(), config).expect("the store opens");
     let caller = Caller::open(&store).await;
-    disk.hold_syncs();
+    let held = disk.hold_syncs();
     let draft = |seq: u64, size| caller.commit(seq).putting(&key("doc"), vec![7; size]);
     let flushing = waiting!(store.commit(draft(1, 100)), "it waits for its fsync");
     disk.wait_for_held_sync();
@@ -259,7 +260,7 @@ async fn everyone_who_waits_is_told_of_a_failure() {
     let call = caller.call(1);
     let look_up = waiting!(store.look_up(&call), "the record is not durable");
     disk.plan(1, rpc_tests::disk::Fault::SyncFailsLost);
-    disk.release_syncs();
+    drop(held);
     assert!(matches!(flushing.await, Err(StoreError::Unknown { .. })), "it may be written");
     assert!(matches!(active.await, Err(StoreError::Unavailable { .. })), "it is not");
     assert!(matches!(queued.await, Err(StoreError::Unavailable { .. })), "it is not");

@@ -160,8 +160,25 @@ fn file(path: &Path, config: &EmbeddedConfig) -> Result<Opened, OpenError> {
         .write(true)
         .open(path)
         .map_err(|cause| io_error(path, "open", cause))?;
+    forget_cached(&file).map_err(|cause| io_error(path, "read", cause))?;
     let engine = FileBackend::new(file).map_err(|error| engine_error(&place(path), error))?;
     backend(engine, place(path).into(), config)
+}
+
+/// Has the operating system read the file from the disk again.
+///
+/// After a failed fsync, Linux keeps what it could not write in its cache and takes it for written:
+/// a store that was opened upon that would lose it, and what was built on it, with the power. What
+/// is truly waiting to be written is synced first and stays.
+#[cfg(target_os = "linux")]
+fn forget_cached(file: &File) -> io::Result<()> {
+    file.sync_all()?;
+    Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forget_cached(file: &File) -> io::Result<()> {
+    file.sync_all()
 }
 
 /// Makes the names in a directory durable.
