@@ -64,14 +64,13 @@ pub mod error;
 pub mod id;
 mod io_buffer;
 mod protocol;
-#[cfg(feature = "sabotage")]
-pub mod sabotage;
-#[cfg(not(feature = "sabotage"))]
-mod sabotage;
+mod rule;
 pub mod schema;
 pub mod server;
 pub mod service;
 pub mod store;
+#[cfg(feature = "test-util")]
+pub mod testing;
 pub mod time;
 mod trace;
 pub mod transport;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::id::MethodId;
 use crate::protocol::server::{Answer, Payload};
-use crate::sabotage::{Rule, kept};
+use crate::rule::{Rule, kept};
 use crate::service::{Request, Service, ServiceCall, Verdict};
 use crate::store::{
     AbortReason, CallRef, Commit, CommitOutcome, Confirm, LookUp, Outcome, ReadVersion, Store,

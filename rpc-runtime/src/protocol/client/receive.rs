@@ -5,7 +5,7 @@ use super::connect::backoff;
 use super::endpoint::{EndpointId, Link};
 use super::{Core, StartError};
 use crate::error::{NotExecuted, Refusal, RefusalReason, Unknown};
-use crate::sabotage::{Rule, kept};
+use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::time::Time;
 use crate::wire::WireError;

@@ -6,7 +6,7 @@ use super::endpoint::{EndpointId, Link, Suspicion};
 use super::{CallOutcome, Core};
 use crate::error::{NotExecuted, Unknown};
 use crate::id::Seq;
-use crate::sabotage::{Rule, kept};
+use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::time::Time;
 use crate::wire::request::ClientFrame;

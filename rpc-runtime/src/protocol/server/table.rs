@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::slot::{Answer, Done, Payload, Running, Slot, Stage, committed_parts};
 use crate::id::{ArgumentHash, Attempt, Seq};
-use crate::sabotage::{Rule, kept};
+use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::store::{AbortReason, Outcome, Refusal};
 use crate::time::Time;

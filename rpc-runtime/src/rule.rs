@@ -1,65 +1,76 @@
-//! Rules that tests can break on purpose, to show that a test notices.
+//! The rules of the protocol that a test can break, to show that it would notice.
 //!
-//! Each protocol rule that a model or a test found necessary asks [`kept`] before it acts. Without
-//! the feature `sabotage` (which only the project's own tests turn on) the answer is a constant.
+//! Whoever keeps one of these rules asks [`kept`] before it acts. Without the feature `test-util`,
+//! which only this project's tests turn on, the answer is a constant.
 
 /// A rule of the protocol that a test can break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(not(feature = "sabotage"), allow(unreachable_pub))]
+#[cfg_attr(not(feature = "test-util"), allow(unreachable_pub))]
 pub enum Rule {
-    /// A retry looks for the record, and joins a run that is under way, before it runs.
+    /// A retry looks for the call's record before it runs.
     LookBeforeLeap,
     /// The commit checks the id in the very state that it replaces.
     CheckIdAtCommit,
-    /// A retry has the next attempt number, and with it the retry bit.
+    /// A re-send has the next attempt number, and with it the retry bit.
     CountAttempts,
-    /// A retry has the id of the call.
-    KeepIdOnRetry,
     /// A tentative outcome is recorded before a later attempt gets it.
     RecordTentativeForRetry,
     /// A run with the retry bit records its outcome even without writes.
     RecordOutcomeOfRetry,
     /// The client takes a tentative outcome only from its latest attempt.
     TentativeFromLatestOnly,
-    /// The client takes `IN_PROGRESS` as a sign of life.
+    /// What was read together is compared again before it is answered.
+    ConfirmReads,
+    /// `IN_PROGRESS` is a sign of life, and no time-out.
     InProgressIsLife,
-    /// A call that is no longer pending drops its responses.
+    /// A response to a call that is not pending is dropped.
     DropDuplicateResponses,
-    /// A response is matched to its call by sequence number.
+    /// A response is matched to its call by its number.
     MatchBySeq,
-    /// The server keeps a response until it is acknowledged.
+    /// A server keeps a response until it is acknowledged.
     KeepUntilAcked,
-    /// An acknowledged id is answered `Stale`.
+    /// An id below the watermark is never executed.
     StaleAfterAck,
     /// The watermark stops at the first incomplete call.
     AckUpToGap,
-    /// At the deadline the server ends the call by a record.
+    /// Acknowledgements travel with requests.
+    AcksHitchhike,
+    /// At its deadline a call is ended by a record.
     AbortAtDeadline,
     /// A later incarnation fences the earlier one.
     FenceIncarnations,
-    /// The argument hash is compared.
+    /// One id has one set of arguments.
     CompareHash,
     /// A refusal speaks only for its attempt.
     RefusalForItsAttempt,
-    /// A dropped call is cancelled and settled.
+    /// A dropped call stays incomplete until it is settled.
     SettleDropped,
-    /// Two time-outs make an endpoint suspect, and calls go to another.
+    /// The place of a dropped call is free again once the call is over.
+    FreeDropped,
+    /// Two time-outs make a server suspect, and its calls go to another.
     SuspectEndpoint,
+    /// A suspect server is probed, so that it comes back.
+    ProbeSuspects,
+    /// Re-sends spend a budget.
+    RetryBudget,
+    /// No more calls are in flight than the window allows.
+    Window,
+    /// A server that is being shut down tells its clients to move on.
+    TellClientsToMove,
 }
 
-#[cfg(not(feature = "sabotage"))]
+#[cfg(not(feature = "test-util"))]
 #[inline(always)]
 pub(crate) fn kept(_: Rule) -> bool {
     true
 }
 
-#[cfg(feature = "sabotage")]
+#[cfg(feature = "test-util")]
+pub use switch::Broken;
+#[cfg(feature = "test-util")]
 pub(crate) use switch::kept;
 
-#[cfg(feature = "sabotage")]
-pub use switch::Broken;
-
-#[cfg(feature = "sabotage")]
+#[cfg(feature = "test-util")]
 mod switch {
     use std::cell::RefCell;
 
