@@ -204,7 +204,7 @@ impl<S: Service> Run<'_, S> {
         verdict: Verdict,
         payload: Payload,
     ) -> Result<Answer, Conflict> {
-        if !reads.is_empty() {
+        if !reads.is_empty() && kept(Rule::ConfirmReads) {
             match self.store.confirm(reads).await {
                 Ok(Confirm::Consistent) => {}
                 Ok(Confirm::Changed) => return Err(Conflict),

@@ -90,6 +90,8 @@ pub(super) struct Call {
     pub(super) endpoint: EndpointId,
     /// Time-outs in a row with no answer of any kind to this call.
     pub(super) silent: u32,
+    /// The server has said that it runs the latest attempt: the next send only asks again.
+    pub(super) in_progress: bool,
     pub(super) made_at: Time,
     pub(super) sent_at: Time,
     pub(super) next_at: Time,

@@ -217,6 +217,7 @@ impl Core {
             settle: false,
             endpoint: EndpointId(0),
             silent: 0,
+            in_progress: false,
             made_at: now,
             sent_at: now,
             next_at: Time::NEVER,
@@ -305,12 +306,12 @@ impl Core {
         let Some(call) = self.ring.get_mut(seq) else { return };
         call.waker = None;
         match call.state {
-            CallState::Vacant => {}
-            CallState::Complete => {
+            CallState::Complete if kept(Rule::FreeDropped) => {
                 call.state = CallState::Vacant;
                 call.buffer = Vec::new();
                 self.ring.trim();
             }
+            CallState::Vacant | CallState::Complete => {}
             CallState::Queued | CallState::Backoff | CallState::Sent => {
                 if call.caller == Caller::Waiting {
                     self.abandon(seq);
@@ -419,7 +420,7 @@ impl Core {
     fn has_room(&self) -> bool {
         let granted = self.session.map_or(FIRST_WINDOW, |session| session.window);
         let window = granted.min(self.config.max_in_flight);
-        self.ring.beyond_watermark() < u64::from(window)
+        (self.ring.beyond_watermark() < u64::from(window) || !kept(Rule::Window))
             && self.ring.len() < RING_WINDOWS * window as usize
     }
 

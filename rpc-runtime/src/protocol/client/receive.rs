@@ -78,6 +78,7 @@ impl Core {
         payload: &[u8],
     ) {
         self.stats.resent_responses += u64::from(header.resend);
+        let header = &self.addressed(header);
         let Some(call) = self.ring.pending_mut(header.seq) else {
             self.stats.dropped_responses += 1;
             return;
@@ -88,7 +89,9 @@ impl Core {
             return;
         }
         let is_latest = header.attempt == call.attempt();
-        call.silent = 0;
+        if header.status != Status::InProgress || kept(Rule::InProgressIsLife) {
+            call.silent = 0;
+        }
         if is_latest && call.state == CallState::Sent && call.endpoint == id {
             let (method, took) = (call.method, now.since(call.sent_at));
             if header.status != Status::InProgress {
@@ -160,6 +163,7 @@ impl Core {
         let Some(call) = self.ring.pending_mut(header.seq) else { return };
         if call.state == CallState::Sent && call.endpoint == id {
             call.next_at = until;
+            call.in_progress = true;
             self.note_call_at(until);
         }
     }
@@ -218,6 +222,30 @@ impl Core {
         let attempts = self.ring.get(header.seq).map_or(1, |call| call.attempts);
         let pause = backoff(self.config.min_backoff, self.config.max_backoff, attempts);
         now + self.jittered(pause)
+    }
+
+    /// The response as it is, for the call that it names.
+    #[inline]
+    fn addressed(&self, header: &ResponseHeader) -> ResponseHeader {
+        if kept(Rule::MatchBySeq) && kept(Rule::DropDuplicateResponses) {
+            *header
+        } else {
+            self.mistake_call(*header)
+        }
+    }
+
+    /// Gives a response to the oldest call, as a client without numbers would.
+    fn mistake_call(&self, header: ResponseHeader) -> ResponseHeader {
+        let is_pending = self.ring.get(header.seq).is_some_and(super::Call::is_pending);
+        let by_order = !kept(Rule::MatchBySeq);
+        let duplicate = !is_pending && !kept(Rule::DropDuplicateResponses);
+        let oldest = self.ring.iter().find(|(_, call)| call.is_pending());
+        match oldest {
+            Some((seq, call)) if by_order || duplicate => {
+                ResponseHeader { seq, attempt: call.attempt(), ..header }
+            }
+            _ => header,
+        }
     }
 
     fn note_unacked(&mut self, now: Time, id: EndpointId) {

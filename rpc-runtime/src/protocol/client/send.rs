@@ -50,7 +50,11 @@ impl Core {
             let deadline = call.deadline;
             return self.back_off(seq, deadline);
         }
-        if endpoint.is_some() && call.attempts > 0 && !self.budget.withdraw(now) {
+        if endpoint.is_some()
+            && call.attempts > 0
+            && !self.budget.withdraw(now)
+            && kept(Rule::RetryBudget)
+        {
             let until = now + self.budget.wait();
             return self.back_off(seq, until);
         }
@@ -154,7 +158,7 @@ impl Core {
             } else {
                 Vec::new()
             };
-        let needs_ack = needs_ack || !bitmap.is_empty();
+        let needs_ack = (needs_ack || !bitmap.is_empty()) && kept(Rule::AcksHitchhike);
         let (previous, was_sent) = (call.endpoint, call.state == CallState::Sent);
         let failover = call.attempts > 0 && previous != endpoint;
 
@@ -187,6 +191,7 @@ impl Core {
         call.state = CallState::Sent;
         call.endpoint = endpoint;
         call.sent_at = now;
+        call.in_progress = false;
         call.next_at = now + timeout;
         let first = call.attempts == 1;
         let hedge = if first { call.options.hedge } else { Hedge::Never };

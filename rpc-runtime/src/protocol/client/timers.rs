@@ -49,7 +49,7 @@ impl Core {
                 let next_probe = now + self.jittered(interval);
                 let since = suspicion.since;
                 self.endpoint_mut(id).suspicion = Some(Suspicion { since, next_probe, interval });
-                self.put(id, ClientFrame::Ping);
+                self.probe(id);
             }
         } else if self.keepalive_at(id) <= now {
             let overdue = self.endpoint(id).last_byte + self.config.keepalive * 2 <= now;
@@ -182,8 +182,11 @@ impl Core {
     fn time_out(&mut self, now: Time, seq: Seq) {
         let Some(call) = self.ring.pending_mut(seq) else { return };
         let (id, sent_at) = (call.endpoint, call.sent_at);
+        if std::mem::take(&mut call.in_progress) {
+            return self.resend_here_or(now, seq, id, None);
+        }
         call.silent = call.silent.saturating_add(1);
-        let lost_twice = call.silent >= 2;
+        let lost_twice = call.silent >= 2 && kept(Rule::SuspectEndpoint);
         let in_background = call.caller != Caller::Waiting;
         let silent = call.silent;
         self.stats.timeouts += 1;
@@ -238,7 +241,13 @@ impl Core {
         let interval = self.config.probe_interval;
         let suspicion = Suspicion { since: now, next_probe: now + interval, interval };
         self.endpoint_mut(id).suspicion = Some(suspicion);
-        self.put(id, ClientFrame::Ping);
+        self.probe(id);
         self.move_calls_away(now, id);
+    }
+
+    fn probe(&mut self, id: EndpointId) {
+        if kept(Rule::ProbeSuspects) {
+            self.put(id, ClientFrame::Ping);
+        }
     }
 }

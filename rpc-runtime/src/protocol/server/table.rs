@@ -159,10 +159,10 @@ impl<R> CallTable<R> {
         }
         match &self.slots[index] {
             Slot::Acked => self.answer_at_once(request, Status::Never(Refusal::Stale)),
-            Slot::Running(running) if running.hash != request.hash => {
+            Slot::Running(running) if running.hash != request.hash && kept(Rule::CompareHash) => {
                 self.answer_at_once(request, Status::Never(Refusal::IdReused))
             }
-            Slot::Done(done) if done.hash != request.hash => {
+            Slot::Done(done) if done.hash != request.hash && kept(Rule::CompareHash) => {
                 self.answer_at_once(request, Status::Never(Refusal::IdReused))
             }
             Slot::Running(_) => self.join(request),
@@ -192,7 +192,9 @@ impl<R> CallTable<R> {
     pub(crate) fn handle_draining(&mut self) {
         if !self.draining {
             self.draining = true;
-            self.send(ServerFrame::GoAway);
+            if kept(Rule::TellClientsToMove) {
+                self.send(ServerFrame::GoAway);
+            }
         }
     }
 
@@ -267,7 +269,7 @@ impl<R> CallTable<R> {
                 continue;
             }
             let (deadline, can_stop) = (running.deadline, running.handle.is_some());
-            if deadline <= now && can_stop {
+            if deadline <= now && can_stop && kept(Rule::AbortAtDeadline) {
                 self.abort(Seq(self.base.0 + index as u64), AbortReason::Deadline);
             } else {
                 self.next_deadline = self.next_deadline.min(deadline.max(now + NOT_YET_STOPPABLE));
@@ -410,6 +412,9 @@ impl<R> CallTable<R> {
             server_time: now.since(running.received),
         };
         header.put(payload.as_slice(), &mut self.out);
+        if !kept(Rule::KeepUntilAcked) {
+            return;
+        }
         self.held += payload.as_slice().len();
         let (hash, kind, attempt) = (running.hash, running.kind, running.latest);
         let done = Done { hash, kind, committed, attempt, status, payload };
