@@ -104,9 +104,12 @@ pub(crate) struct SurviveArgs {
     /// End after this many calls instead of after a time
     #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = number(1, 100_000_000))]
     pub(crate) calls: Option<u64>,
-    /// How long a caller waits before it takes a call for failed
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = units::some_span)]
+    /// How long a call is tried
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = units::some_span)]
     pub(crate) deadline: Duration,
+    /// How much longer it waits to learn how the call ended; after that it is unknown
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = units::span)]
+    pub(crate) grace: Duration,
     /// Where the store lies; kept afterwards. Default: a temporary directory, removed
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bank_business::BankClient;
-use rpc::Client;
 use rpc::service::Stub as _;
 use rpc::store::Store;
 use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore};
+use rpc::{Client, ClientConfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
@@ -143,6 +143,7 @@ impl Clients {
         servers: &[SocketAddr],
         faults: &Arc<Faults>,
     ) -> Result<Clients, Failure> {
+        let config = ClientConfig::default().deadline(args.deadline).settle_grace(args.grace);
         let mut proxies = Vec::new();
         let mut connecting = JoinSet::new();
         for client in 0..usize_of(args.clients) {
@@ -156,7 +157,7 @@ impl Clients {
                 addresses.push(proxy.address());
                 proxies.push(proxy);
             }
-            connecting.spawn(connect(addresses, args.deadline));
+            connecting.spawn(connect(addresses, config.clone()));
         }
         let mut banks = Vec::new();
         while let Some(bank) = connecting.join_next().await {
@@ -178,19 +179,12 @@ impl Clients {
     }
 }
 
-/// Connects, and tries again while the faults prevent it.
-async fn connect(servers: Vec<SocketAddr>, deadline: Duration) -> Result<BankClient, Failure> {
-    let give_up = tokio::time::Instant::now() + CONNECT_LIMIT;
-    loop {
-        let servers = servers.iter().map(ToString::to_string);
-        match Client::builder().deadline(deadline).connect::<BankClient>(servers).await {
-            Ok(bank) => return Ok(bank),
-            Err(error) if tokio::time::Instant::now() > give_up => {
-                return Err(Failure::failed(format!("a client found no server: {error}")));
-            }
-            Err(_) => tokio::time::sleep(TICK).await,
-        }
-    }
+/// Connects through the faults.
+async fn connect(servers: Vec<SocketAddr>, config: ClientConfig) -> Result<BankClient, Failure> {
+    let servers = servers.iter().map(ToString::to_string);
+    let connecting = Client::builder().config(config).connect_limit(CONNECT_LIMIT);
+    let bank = connecting.connect::<BankClient>(servers).await;
+    bank.map_err(|error| Failure::failed(format!("a client found no server: {error}")))
 }
 
 /// The part of a run in which calls are made.
