@@ -1,7 +1,7 @@
 //! The client: a struct around the runtime's, with one call into it per method.
 
-use proc_macro2::TokenStream;
-use quote::quote;
+use proc_macro2::{Ident, TokenStream};
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt as _;
 
 use super::{client_name, phantom};
@@ -76,11 +76,14 @@ fn method(service: &Service, method: &Method) -> TokenStream {
         let docs = format!("Calls [`{}::{}`].", service.ident.unraw(), ident.unraw());
         quote!(#[doc = #docs])
     });
+    // What is no message is reported at the method, besides at its type.
+    let call = Ident::new("call", ident.span());
+    let values = quote_spanned!(ident.span()=> (#(#names,)*));
     quote! {
         #docs
         #(#usage)*
         #visibility fn #ident(&self, #(#names: #types),*) -> __rpc::Call<(#(#types,)*), #value, #error> {
-            self.client.call(__rpc::id::MethodId(#id), __rpc::service::Kind::#kind, (#(#names,)*))
+            self.client.#call(__rpc::id::MethodId(#id), __rpc::service::Kind::#kind, #values)
         }
     }
 }

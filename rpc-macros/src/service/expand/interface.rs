@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt as _;
+use syn::parse::{ParseStream, Parser as _};
 use syn::visit::{self, Visit};
 use syn::{
     Attribute, FnArg, GenericParam, ItemTrait, Pat, ReturnType, Signature, Token, TraitItem,
@@ -39,9 +40,24 @@ pub(crate) fn interface(item: &ItemTrait) -> TokenStream {
             clean(function);
             seen.insert((function.sig.ident.unraw().to_string(), quote!(#(#gates)*).to_string()))
         }
+        TraitItem::Verbatim(tokens) => {
+            *tokens = without_visibility(std::mem::take(tokens));
+            true
+        }
         _ => true,
     });
     quote!(#item)
+}
+
+/// An item that syn does not know for one, such as a method with `pub`.
+fn without_visibility(tokens: TokenStream) -> TokenStream {
+    let behind_visibility = |input: ParseStream<'_>| {
+        let attributes = input.call(Attribute::parse_outer)?;
+        input.parse::<syn::Visibility>()?;
+        let rest: TokenStream = input.parse()?;
+        Ok(quote!(#(#attributes)* #rest))
+    };
+    behind_visibility.parse2(tokens.clone()).unwrap_or(tokens)
 }
 
 fn clean(function: &mut TraitItemFn) {

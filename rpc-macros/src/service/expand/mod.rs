@@ -29,8 +29,9 @@ pub(super) fn generated(service: &Service) -> TokenStream {
         #(#gates)* #server_type
         #(#gates)*
         #[allow(
-            deprecated, dead_code, non_camel_case_types, private_interfaces, unreachable_code,
-            unreachable_patterns, unused_variables, clippy::all, clippy::pedantic, clippy::nursery
+            deprecated, dead_code, non_camel_case_types, non_snake_case, private_interfaces,
+            unreachable_code, unreachable_patterns, unused_imports, unused_variables,
+            clippy::all, clippy::pedantic, clippy::nursery
         )]
         const _: () = {
             use #runtime as __rpc;

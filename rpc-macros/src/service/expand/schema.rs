@@ -63,11 +63,13 @@ fn probe(service: &Service, method: &Method) -> Option<TokenStream> {
          errors are known as errors",
         method.ident.unraw()
     );
-    Some(quote_spanned! {ty.span()=>
+    let is_result = quote_spanned!(ty.span()=> <__rpc::service::ReturnProbe<#ty>>::IS_RESULT);
+    let check = quote_spanned!(ty.span()=> ::core::assert!(!#is_result, #message));
+    Some(quote! {
         #(#gates)*
         const _: () = {
             use __rpc::service::NotResult as _;
-            ::core::assert!(!<__rpc::service::ReturnProbe<#ty>>::IS_RESULT, #message)
+            #check
         };
     })
 }

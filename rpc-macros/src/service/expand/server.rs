@@ -2,7 +2,7 @@
 //!
 //! A call lies in the enum of its kind as the tuple of its arguments, under its method's name.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
@@ -153,11 +153,7 @@ fn dispatch(service: &Service) -> TokenStream {
     let (parameters, arguments, bounds) = with_business.split_for_impl();
     let decoding = service.methods.iter().map(decode);
     let anchors = service.methods.iter().filter_map(anchor);
-    let encoding = service.methods.iter().map(|Method { gates, ident, .. }| {
-        quote! {
-            #(#gates)* __Response::#ident(ref result) => __rpc::service::encode_result(result, out),
-        }
-    });
+    let encoding = service.methods.iter().map(encode);
     let unused_response = unused_arm(service, &quote::format_ident!("__Response"));
     let [writes, reads, plains] = [Of::Write, Of::Read, Of::Plain].map(|of| runs(service, of));
     quote! {
@@ -214,10 +210,19 @@ fn decode(method: &Method) -> TokenStream {
     let Method { id, gates, ident, .. } = method;
     let kind = method.kind.name();
     let of = Of::kind_of(method).name();
+    let decode = quote_spanned!(ident.span()=> __rpc::service::decode_value);
+    let mut bytes = Group::new(Delimiter::Parenthesis, quote!(arguments));
+    bytes.set_span(ident.span());
     quote! {
         #(#gates)*
-        #id => __rpc::service::Request::#kind(#of::#ident(__rpc::service::decode_value(arguments)?)),
+        #id => __rpc::service::Request::#kind(#of::#ident(#decode #bytes?)),
     }
+}
+
+fn encode(method: &Method) -> TokenStream {
+    let Method { gates, ident, .. } = method;
+    let encode = quote_spanned!(ident.span()=> __rpc::service::encode_result);
+    quote!(#(#gates)* __Response::#ident(ref result) => #encode(result, out),)
 }
 
 /// The name of the document, asked from the argument at the user's type.
@@ -226,7 +231,7 @@ fn anchor(method: &Method) -> Option<TokenStream> {
     let Method { gates, ident, arguments, .. } = method;
     let before = std::iter::repeat_n(quote!(_,), index);
     let span = arguments[index].ty.span();
-    let key = Ident::new("key", Span::mixed_site().located_at(span));
+    let key = Ident::new("key", span);
     let name = quote_spanned!(span=> __rpc::DocumentKey::doc_key(#key));
     Some(quote! {
         #(#gates)*
@@ -241,6 +246,12 @@ fn runs(service: &Service, of: Of) -> TokenStream {
     quote!(#(#arms)* #unused)
 }
 
+/// A parameter of the server's method, handed on where the user wrote its type.
+fn lent(name: &str, at: Span) -> TokenStream {
+    let name = Ident::new(name, Span::call_site().located_at(at));
+    quote!(#name,)
+}
+
 fn run(service: &Service, of: Of, method: &Method) -> TokenStream {
     let Service { ident: interface, business, generics, .. } = service;
     let Method { gates, ident, .. } = method;
@@ -250,8 +261,8 @@ fn run(service: &Service, of: Of, method: &Method) -> TokenStream {
         .map(|index| Ident::new(&format!("a{index}"), Span::mixed_site()))
         .collect();
     let context = match method.kind {
-        Kind::Write { context, .. } => quote_spanned!(context=> tx,),
-        Kind::Read { context } => quote_spanned!(context=> view,),
+        Kind::Write { context, .. } => lent("tx", context),
+        Kind::Read { context } => lent("view", context),
         Kind::Plain => TokenStream::new(),
     };
     let call = quote!(

@@ -81,7 +81,7 @@ fn check_modifiers(signature: &Signature, errors: &mut Errors) {
         errors.on(token, "a call asks nothing unsafe of its caller: remove `unsafe`");
     }
     if let Some(abi) = &signature.abi {
-        errors.on(abi, "a call travels in a message, not by a C calling convention: remove this");
+        errors.on(abi, "a call travels in a message, not by a calling convention: remove `extern`");
     }
     if let Some(variadic) = &signature.variadic {
         errors.on(

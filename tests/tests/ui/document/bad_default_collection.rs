@@ -1,0 +1,18 @@
+//! A type whose name is too long for a collection.
+
+#[derive(Debug)]
+struct Name(String);
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize, rpc::Document)]
+#[document(key = Name)]
+struct TheAccountOfSomebodyWithALongName {
+    balance: u64,
+}
+
+fn main() {}

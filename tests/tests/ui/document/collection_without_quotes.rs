@@ -1,0 +1,19 @@
+//! A collection that is no text, an attribute without a list.
+
+#[derive(Debug)]
+struct Name(String);
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize, rpc::Document)]
+#[document(key = Name, collection = account)]
+#[document]
+struct Account {
+    balance: u64,
+}
+
+fn main() {}

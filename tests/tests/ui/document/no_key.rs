@@ -1,0 +1,17 @@
+//! A document that nothing names.
+
+#[derive(Debug)]
+struct Name(String);
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize, rpc::Document)]
+struct Account {
+    balance: u64,
+}
+
+fn main() {}

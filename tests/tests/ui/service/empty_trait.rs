@@ -1,0 +1,6 @@
+//! A service that offers nothing.
+
+#[rpc::service]
+pub trait Bank {}
+
+fn main() {}

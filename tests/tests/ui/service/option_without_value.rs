@@ -1,0 +1,8 @@
+//! Options that say nothing.
+
+#[rpc::service(name, crate)]
+pub trait Bank {
+    async fn echo(&self, text: String) -> String;
+}
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! A transaction given away.
+use rpc::Tx;
+
+#[rpc::service]
+pub trait Bank {
+    async fn open(&self, tx: Tx, name: String) -> Result<(), String>;
+}
+
+fn main() {}
