@@ -260,8 +260,7 @@ struct Seen {
 
 impl Seen {
     fn into_read(self) -> ReadVersion {
-        let Seen { key, document } = self;
-        ReadVersion { key, version: document.version, present: document.body.is_some() }
+        ReadVersion::new(self.key, &self.document)
     }
 }
 

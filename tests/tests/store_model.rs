@@ -98,7 +98,7 @@ struct Pair {
 impl Pair {
     fn new() -> Pair {
         let disk = Disk::default();
-        let absent = Versioned { version: rpc::store::Version(0), body: None };
+        let absent = Versioned::new(rpc::store::Version(0), None);
         Pair {
             embedded: open(&disk),
             disk,
@@ -130,11 +130,7 @@ fn open(disk: &Disk) -> EmbeddedStore {
 /// What a store says, in words that two stores share.
 async fn answer(store: &dyn Store, seen: &[Versioned; DOCUMENTS], step: &Step) -> String {
     let known: Vec<_> = (0..DOCUMENTS)
-        .map(|number| ReadVersion {
-            key: doc(number),
-            version: seen[number].version,
-            present: seen[number].body.is_some(),
-        })
+        .map(|number| ReadVersion::new(doc(number), &seen[number]))
         .collect();
     let chosen = |numbers: &[usize]| numbers.iter().map(|n| known[*n].clone()).collect::<Vec<_>>();
     match step {

@@ -67,8 +67,8 @@ impl Store for MemoryStore {
     fn read<'a>(&'a self, key: &'a DocKey) -> StoreFuture<'a, Result<Versioned, StoreError>> {
         let document = self.lock().documents.get(key).cloned();
         StoreFuture::ready(Ok(match document {
-            Some((version, body)) => Versioned { version, body: Some(body) },
-            None => Versioned { version: Version(0), body: None },
+            Some((version, body)) => Versioned::new(version, Some(body)),
+            None => Versioned::new(Version(0), None),
         }))
     }
 
@@ -193,5 +193,37 @@ fn record(session: &mut Session<Records>, call: &CallRef, outcome: super::Outcom
         while session.kept.first_key_value().is_some_and(|(seq, _)| *seq < session.watermark) {
             session.kept.pop_first();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{ArgumentHash, Attempt, CallId};
+    use crate::store::Outcome;
+
+    #[test]
+    fn records_go_with_their_acknowledgement_and_with_their_session() {
+        let mut state = MemoryStore::new().state.into_inner().unwrap();
+        let lease = Lease { until: WallTime(0) };
+        let secret = SessionSecret([0; 16]);
+        let session = state.sessions.open(&Identity::anonymous(), secret, lease).unwrap();
+        for (seq, watermark, kept) in [(1, 1, 1), (2, 1, 2), (3, 3, 1), (9, 3, 2), (10, 10, 1)] {
+            let call = CallRef {
+                id: CallId { client: session.client, seq: Seq(seq) },
+                incarnation: session.incarnation,
+                attempt: Attempt::FIRST,
+                born: WallTime(0),
+                hash: ArgumentHash(seq),
+                anchor: None,
+                watermark: Seq(watermark),
+            };
+            let result = Outcome::Success(Bytes::new());
+            state.commit(Commit { call, reads: vec![], writes: vec![], result });
+            let records = &state.sessions.get_mut(session.client).unwrap().kept;
+            assert_eq!(records.len(), kept, "after call {seq}");
+        }
+        state.sessions.close(session);
+        assert!(state.sessions.get_mut(session.client).is_none());
     }
 }

@@ -14,6 +14,8 @@
 //! | `memory.rs` | [`MemoryStore`], for tests and for state that may be lost |
 //! | `embedded/` | `EmbeddedStore`, durable on one machine, with group commit |
 
+#[cfg(feature = "cas")]
+pub mod cas;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod future;
@@ -136,6 +138,7 @@ pub struct Versioned {
     pub version: Version,
     /// The encoded document.
     pub body: Option<Bytes>,
+    memo: Memo,
 }
 
 /// What a run read, for the comparison at its end.
@@ -147,9 +150,50 @@ pub struct ReadVersion {
     pub version: Version,
     /// Whether it was there.
     pub present: bool,
+    memo: Memo,
+}
+
+/// What a store wants to be given back with a read: a store that keeps its records in documents
+/// checks them in the very version that it replaces, and need not read that again.
+#[derive(Clone, Default)]
+struct Memo(Option<Arc<dyn std::any::Any + Send + Sync>>);
+
+impl Versioned {
+    /// A document as a store read it.
+    #[must_use]
+    pub fn new(version: Version, body: Option<Bytes>) -> Versioned {
+        Versioned { version, body, memo: Memo::default() }
+    }
+
+    /// As it was read, with what the store wants to be given back.
+    #[cfg(feature = "cas")]
+    pub(in crate::store) fn with_memo(
+        mut self,
+        memo: Arc<dyn std::any::Any + Send + Sync>,
+    ) -> Versioned {
+        self.memo = Memo(Some(memo));
+        self
+    }
 }
 
 impl ReadVersion {
+    /// The read of this document.
+    #[must_use]
+    pub fn new(key: DocKey, document: &Versioned) -> ReadVersion {
+        ReadVersion {
+            key,
+            version: document.version,
+            present: document.body.is_some(),
+            memo: document.memo.clone(),
+        }
+    }
+
+    /// What the store wanted to be given back.
+    #[cfg(feature = "cas")]
+    pub(in crate::store) fn memo<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.memo.0.clone()?.downcast().ok()
+    }
+
     /// Whether what was read is still so; `current` is the version of the document, if there is
     /// one now.
     pub(in crate::store) fn still_holds(&self, current: Option<Version>) -> bool {
@@ -157,6 +201,21 @@ impl ReadVersion {
             Some(version) => self.present && version == self.version,
             None => !self.present,
         }
+    }
+}
+
+/// The version says it all: memos are not compared.
+impl PartialEq for Memo {
+    fn eq(&self, _: &Memo) -> bool {
+        true
+    }
+}
+
+impl Eq for Memo {}
+
+impl std::fmt::Debug for Memo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "Memo(..)" } else { "Memo" })
     }
 }
 

@@ -88,6 +88,7 @@ impl<X: Default> Sessions<X> {
         self.next
     }
 
+    #[cfg(feature = "embedded")]
     pub(super) fn get(&self, client: ClientId) -> Option<&Session<X>> {
         self.by_client.get(&client)
     }

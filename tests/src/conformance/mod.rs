@@ -241,7 +241,7 @@ pub fn success(value: &[u8]) -> Outcome {
 /// What [`Store::confirm`] and [`Store::commit`] are told of a read.
 #[must_use]
 pub fn read_version(key: &DocKey, document: &Versioned) -> ReadVersion {
-    ReadVersion { key: key.clone(), version: document.version, present: document.body.is_some() }
+    ReadVersion::new(key.clone(), document)
 }
 
 /// Reads a document.

@@ -66,7 +66,7 @@ pub(super) fn document_version(row: &[u8]) -> Result<Version, RowError> {
 /// Decodes a document's row.
 pub(super) fn document(row: &[u8]) -> Result<Versioned, RowError> {
     let version = document_version(row)?;
-    Ok(Versioned { version, body: Some(Bytes::copy_from_slice(&row[DOCUMENT_HEAD..])) })
+    Ok(Versioned::new(version, Some(Bytes::copy_from_slice(&row[DOCUMENT_HEAD..]))))
 }
 
 /// The length of a record's row.

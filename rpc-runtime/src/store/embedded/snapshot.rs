@@ -31,7 +31,7 @@ impl Snapshot {
     pub(super) fn document(&self, key: &DocKey) -> Result<Versioned, FailureCause> {
         match self.documents.get(key.as_str()).map_err(FailureCause::engine)? {
             Some(row) => Ok(layout::document(row.value())?),
-            None => Ok(Versioned { version: Version(0), body: None }),
+            None => Ok(Versioned::new(Version(0), None)),
         }
     }
 

@@ -258,7 +258,7 @@ impl State {
         self.active.last = lsn;
         self.active.permits += permits;
         for write in writes {
-            let document = Versioned { version: Version(lsn.0), body: write.body };
+            let document = Versioned::new(Version(lsn.0), write.body);
             self.active.documents.insert(write.key, document);
         }
         let record = Record { hash: call.hash, outcome: result.clone() };
