@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use redb::{ReadableDatabase, ReadableTable};
 use rpc::id::{ArgumentHash, Identity, SessionId};
 use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore};
 use rpc::store::{CommitOutcome, Confirm, LookUp, Outcome, Refusal, Resume, Store};
@@ -241,6 +242,32 @@ async fn a_dropped_store_writes_what_it_has() {
     drop(store);
     let store = open(&disk.after_power_cut(Survival::Nothing));
     must_be_recorded(&store, &caller.call(1), &success(&1u64.to_le_bytes())).await;
+}
+
+/// Records do not pile up in the file: they go with their acknowledgement, and with their session.
+#[tokio::test]
+async fn records_leave_the_file() {
+    let disk = Disk::default();
+    let store = open(&disk);
+    let (kept, closed) = (Caller::open(&store).await, Caller::open(&store).await);
+    for seq in 1..=50 {
+        must_commit(&store, kept.acknowledging_below(seq.max(10) - 9).commit(seq)).await;
+        must_commit(&store, closed.commit(seq)).await;
+    }
+    store.close_session(closed.session).await.expect("a healthy store closes a session");
+    drop(store);
+
+    let database = redb::Database::builder().create_with_backend(disk).expect("it is a database");
+    let transaction = database.begin_read().expect("it can be read");
+    let records = redb::TableDefinition::<(u64, u64), &[u8]>::new("records");
+    let records = transaction.open_table(records).expect("it has records");
+    let ids: Vec<_> = records
+        .iter()
+        .expect("it can be read")
+        .map(|row| row.expect("it can be read").0.value())
+        .collect();
+    let expected: Vec<_> = (41..=50).map(|seq| (kept.session.client.0, seq)).collect();
+    assert_eq!(ids, expected, "only what is not acknowledged, of open sessions");
 }
 
 /// A waiting commit and the one that waits for room are both told when the store fails.

@@ -18,7 +18,7 @@ fn open(directory: &Path) -> Result<EmbeddedStore, OpenError> {
 
 /// What opening this directory is refused with.
 fn refusal(directory: &Path) -> OpenError {
-    let error = open(directory).err().expect("this is not to be opened");
+    let error = open(directory).expect_err("this is not to be opened");
     let text = error.to_string();
     assert!(!text.contains('\n'), "the error is one line: {text}");
     assert!(text.contains(&directory.display().to_string()), "the error names the path: {text}");
@@ -140,7 +140,7 @@ fn a_path_that_is_a_file_is_refused() {
     fs::write(&file, "x").expect("a file");
     assert!(matches!(refusal(&file), OpenError::NotADirectory { .. }));
     let below = file.join("below");
-    let error = open(&below).err().expect("a file has nothing below it");
+    let error = open(&below).expect_err("a file has nothing below it");
     assert!(matches!(error, OpenError::NotADirectory { .. }), "{error}");
     assert_eq!(fs::read(&file).expect("it is still there"), b"x", "it was not touched");
 }
@@ -149,7 +149,7 @@ fn a_path_that_is_a_file_is_refused() {
 #[test]
 fn a_place_that_cannot_be_written_is_refused() {
     // Not even root can make a directory here.
-    let error = open(Path::new("/proc/self/rpc-store")).err().expect("it cannot be made");
+    let error = open(Path::new("/proc/self/rpc-store")).expect_err("it cannot be made");
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
     assert!(error.to_string().contains("/proc/self/rpc-store"), "{error}");
 }

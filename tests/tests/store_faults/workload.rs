@@ -18,7 +18,7 @@ const BIG: usize = 700_000;
 
 /// What the script has tried, and what it was told.
 #[derive(Clone, Debug, Default)]
-pub struct Log {
+pub(crate) struct Log {
     sessions: Vec<Session>,
     calls: Vec<Call>,
 }
@@ -64,7 +64,7 @@ enum Told {
 
 impl Log {
     /// Runs the script until its end, or until the store fails.
-    pub async fn run(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    pub(crate) async fn run(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         let a = self.open(store, LONG_LEASE).await?;
         let b = self.open(store, LONG_LEASE).await?;
         self.call(store, a, 1, 1, [0, 1], Extra::Nothing).await?;
@@ -182,7 +182,7 @@ impl Log {
 impl Log {
     /// Asks for every call that was ever tried, without executing any: what the store says now is
     /// a promise, too.
-    pub async fn ask(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    pub(crate) async fn ask(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         self.check_sessions(store).await?;
         for call in 0..self.calls.len() {
             if let LookUp::Recorded(outcome) = self.look_up(store, call).await? {
@@ -197,7 +197,7 @@ impl Log {
     ///
     /// # Errors
     /// Only what the store itself gives.
-    pub async fn check(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    pub(crate) async fn check(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         self.check_sessions(store).await?;
         let mut lists = lists(store).await?;
         for call in 0..self.calls.len() {
