@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bank_business::{AccountName, BankClient, PageNumber, Receipt, Reference, StatementPage};
+use rpc::service::Stub as _;
 use rpc::{Call, CallError, Client, Message};
 
 use crate::cli::{CallArgs, CallCommand, ReferenceArg};
@@ -16,6 +17,9 @@ const NOT_EXECUTED: u8 = 3;
 /// The exit code of a call of which nobody can tell.
 const UNKNOWN: u8 = 4;
 
+/// How long closing the session may take; if it fails, the server drops it when its lease ends.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
+
 /// How often an unknown outcome is asked for again.
 const ASK_AGAIN: u32 = 3;
 
@@ -27,11 +31,13 @@ pub(crate) async fn call(args: CallArgs) -> Result<(), Failure> {
         Failure::unusable(format!("{error}; is a server running there? (see `bank serve --help`)"))
     })?;
     let caller = Caller { bank, deadline: args.deadline };
-    match args.call {
+    let ended = match args.call {
         CallCommand::Balance { name } => caller.balance(name).await,
         CallCommand::Statement { name, page } => caller.statement(name, page).await,
         movement => caller.movement(movement).await,
-    }
+    };
+    caller.bank.client().clone().shutdown(SHUTDOWN_LIMIT).await;
+    ended
 }
 
 struct Caller {

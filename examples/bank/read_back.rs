@@ -6,6 +6,7 @@ use std::time::Duration;
 use bank_business::{
     AccountError, AccountName, Balance, BalanceError, BankClient, PageNumber, StatementError,
 };
+use rpc::service::Stub as _;
 use rpc::{CallError, Client};
 use tokio::task::JoinSet;
 
@@ -14,6 +15,9 @@ use crate::history::{Statement, Statements};
 
 /// How long one read may take: longer than any outage that was still going on.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long closing the session may take.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// How many accounts are read at once.
 const AT_ONCE: usize = 32;
@@ -37,6 +41,7 @@ pub(crate) async fn read_back(
     while let Some(read) = reading.join_next().await {
         keep(Some(read), &mut statements)?;
     }
+    bank.client().clone().shutdown(SHUTDOWN_LIMIT).await;
     Ok(statements)
 }
 

@@ -29,6 +29,9 @@ use crate::verdict::judge;
 /// How often the progress bar moves, and the end of the run is looked for.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long a client may take to settle its calls and close its session at the end.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long a client may take to connect through the faults.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -86,7 +89,7 @@ async fn run(
     progress.say("starting stopped servers again");
     let fleet = torment.await.map_err(Failure::failed)??;
     let clients_did = clients.totals();
-    drop(clients);
+    clients.shutdown().await;
     progress.say("reading all statements back");
     let statements = read_back(&servers, &traffic.accounts).await?;
     progress.clear();
@@ -164,6 +167,15 @@ impl Clients {
             banks.push(bank.map_err(Failure::failed)??);
         }
         Ok(Clients { banks, _proxies: proxies })
+    }
+
+    /// Closes their sessions, once all of their calls are settled.
+    async fn shutdown(self) {
+        let mut closing = JoinSet::new();
+        for bank in self.banks {
+            closing.spawn(bank.client().clone().shutdown(SHUTDOWN_LIMIT));
+        }
+        closing.join_all().await;
     }
 
     /// What all of them did about faults.

@@ -14,11 +14,11 @@ use tokio::sync::Barrier;
 use crate::history::{Ending, Order, Record};
 
 /// What each account is opened with, in cents.
-const FIRST_DEPOSIT: u64 = 100_00;
+const FIRST_DEPOSIT: u64 = 10_000;
 
 /// The largest amount moved later, in cents: large enough that accounts run dry at times, and the
 /// bank has something to refuse.
-const MAX_MOVED: u64 = 60_00;
+const MAX_MOVED: u64 = 6_000;
 
 /// How often an account is tried to be opened; a call that is not executed is simply made anew.
 const OPEN_TRIES: u32 = 20;

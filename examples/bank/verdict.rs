@@ -38,7 +38,7 @@ pub(crate) enum Wrong {
     /// In a statement as something else than what was asked for.
     Altered { reference: Reference, account: AccountName, asked: String, found: String },
     /// The receipt is not what the statement says.
-    WrongReceipt { reference: Reference, receipt: String, statement: String },
+    OtherReceipt { reference: Reference, receipt: String, statement: String },
     /// Reported as not executed, or refused, and yet in a statement.
     ExecutedAfterAll { reference: Reference, account: AccountName, reported: String },
     /// In a statement that the movement does not concern, or asked for by nobody.
@@ -50,9 +50,9 @@ pub(crate) enum Wrong {
     /// An entry's balance does not follow from the one before.
     BrokenChain { account: AccountName, reference: Reference, expected: i128, found: i128 },
     /// An account's balance is not the sum of its entries.
-    WrongBalance { account: AccountName, expected: i128, found: i128 },
+    OtherBalance { account: AccountName, expected: i128, found: i128 },
     /// The accounts together do not hold what was deposited less what was withdrawn.
-    WrongTotal { expected: i128, found: i128 },
+    OtherTotal { expected: i128, found: i128 },
 }
 
 /// Where a reference stands.
@@ -171,7 +171,7 @@ fn judge_receipt(
     let Ending::Acknowledged(receipt) = &record.ending else { return };
     let Some((_, entry)) = found.iter().find(|(at, _)| Some(*at) == payer) else { return };
     if receipt.reference != record.reference || receipt.balance != entry.balance {
-        wrong.push(Wrong::WrongReceipt {
+        wrong.push(Wrong::OtherReceipt {
             reference: record.reference.clone(),
             receipt: format!("{} with balance {}", receipt.reference, receipt.balance),
             statement: format!("balance {}", entry.balance),
@@ -199,7 +199,7 @@ fn judge_account(account: &AccountName, statement: &Statement, wrong: &mut Vec<W
     }
     let found = i128::from(statement.balance.cents());
     if sum != found {
-        wrong.push(Wrong::WrongBalance { account: account.clone(), expected: sum, found });
+        wrong.push(Wrong::OtherBalance { account: account.clone(), expected: sum, found });
     }
 }
 
@@ -237,7 +237,7 @@ fn judge_total(history: &[Record], statements: &Statements, wrong: &mut Vec<Wron
     let found: i128 =
         statements.values().map(|statement| i128::from(statement.balance.cents())).sum();
     if expected != found {
-        wrong.push(Wrong::WrongTotal { expected, found });
+        wrong.push(Wrong::OtherTotal { expected, found });
     }
     found
 }
@@ -262,7 +262,7 @@ impl fmt::Display for Wrong {
             Wrong::Altered { reference, account, asked, found } => {
                 write!(f, "{reference}: asked for {asked}, but {account} has {found}")
             }
-            Wrong::WrongReceipt { reference, receipt, statement } => {
+            Wrong::OtherReceipt { reference, receipt, statement } => {
                 write!(f, "{reference}: the receipt says {receipt}, the statement {statement}")
             }
             Wrong::ExecutedAfterAll { reference, account, reported } => {
@@ -282,10 +282,10 @@ impl fmt::Display for Wrong {
                 f,
                 "{reference}: {account} must hold {expected} cents after it, its entry says {found}"
             ),
-            Wrong::WrongBalance { account, expected, found } => {
+            Wrong::OtherBalance { account, expected, found } => {
                 write!(f, "{account}: its entries sum to {expected} cents, but it holds {found}")
             }
-            Wrong::WrongTotal { expected, found } => {
+            Wrong::OtherTotal { expected, found } => {
                 write!(f, "money: {expected} cents were paid in and not out, but {found} are there")
             }
         }

@@ -144,7 +144,7 @@ fn a_doubled_deposit_makes_money() {
         account: name("a"),
         times: 2
     }));
-    assert!(wrong.contains(&Wrong::WrongTotal { expected: 1450, found: 2450 }));
+    assert!(wrong.contains(&Wrong::OtherTotal { expected: 1450, found: 2450 }));
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_transfer_with_one_leg_is_caught() {
     run.undo("b", "t1");
     let one_leg =
         Wrong::OneLegOnly { reference: reference("t1"), present: name("a"), missing: name("b") };
-    assert_eq!(run.wrong(), [one_leg, Wrong::WrongTotal { expected: 1450, found: 1150 }]);
+    assert_eq!(run.wrong(), [one_leg, Wrong::OtherTotal { expected: 1450, found: 1150 }]);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_movement_that_nobody_asked_for_is_caught() {
     let mut run = right();
     run.again("a", "ghost", Movement::Deposit { amount: cents(10) });
     let ghost = Wrong::Phantom { reference: reference("ghost"), account: name("a") };
-    assert_eq!(run.wrong(), [ghost, Wrong::WrongTotal { expected: 1450, found: 1460 }]);
+    assert_eq!(run.wrong(), [ghost, Wrong::OtherTotal { expected: 1450, found: 1460 }]);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_refused_call_must_not_stand_anywhere() {
     run.again("b", "poor", Movement::TransferIn { from: name("a"), amount: cents(9000) });
     let wrong = run.wrong();
     assert!(matches!(&wrong[0], Wrong::ExecutedAfterAll { account, .. } if *account == name("b")));
-    assert!(matches!(wrong[1], Wrong::WrongTotal { .. }));
+    assert!(matches!(wrong[1], Wrong::OtherTotal { .. }));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn another_amount_than_asked_for_is_caught() {
     run.again("a", "t1", Movement::TransferOut { to: name("b"), amount: cents(300) });
     let wrong = run.wrong();
     assert!(wrong.iter().any(|wrong| matches!(wrong, Wrong::Altered { .. })));
-    assert!(wrong.contains(&Wrong::WrongTotal { expected: 1450, found: 1451 }));
+    assert!(wrong.contains(&Wrong::OtherTotal { expected: 1450, found: 1451 }));
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn a_receipt_of_another_call_is_caught() {
     let other =
         Receipt { reference: reference("in-b"), balance: Balance::from_cents(700).unwrap() };
     run.history[4].ending = Ending::Acknowledged(other);
-    assert!(matches!(&run.wrong()[..], [Wrong::WrongReceipt { .. }]));
+    assert!(matches!(&run.wrong()[..], [Wrong::OtherReceipt { .. }]));
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_receipt_of_another_state_is_caught() {
     let mut run = right();
     let stale = Receipt { reference: reference("t1"), balance: Balance::from_cents(1000).unwrap() };
     run.history[4].ending = Ending::Acknowledged(stale);
-    assert!(matches!(&run.wrong()[..], [Wrong::WrongReceipt { .. }]));
+    assert!(matches!(&run.wrong()[..], [Wrong::OtherReceipt { .. }]));
 }
 
 #[test]
@@ -258,15 +258,15 @@ fn a_broken_chain_is_caught_though_the_balance_is_right() {
 fn a_lost_update_of_the_balance_is_caught() {
     let mut run = right();
     run.statement("b").balance = Balance::from_cents(800).unwrap();
-    let balance = Wrong::WrongBalance { account: name("b"), expected: 750, found: 800 };
-    assert_eq!(run.wrong(), [balance, Wrong::WrongTotal { expected: 1450, found: 1500 }]);
+    let balance = Wrong::OtherBalance { account: name("b"), expected: 750, found: 800 };
+    assert_eq!(run.wrong(), [balance, Wrong::OtherTotal { expected: 1450, found: 1500 }]);
 }
 
 #[test]
 fn destroyed_money_is_caught() {
     let mut run = right();
     run.statements.insert(name("b"), Statement::default());
-    assert!(run.wrong().contains(&Wrong::WrongTotal { expected: 1450, found: 700 }));
+    assert!(run.wrong().contains(&Wrong::OtherTotal { expected: 1450, found: 700 }));
 }
 
 #[test]
