@@ -47,6 +47,12 @@ impl DocKey {
         Ok(DocKey(name.into()))
     }
 
+    /// A name that was checked when it was stored.
+    #[cfg(feature = "cas")]
+    pub(in crate::store) fn stored(name: &str) -> DocKey {
+        DocKey(name.into())
+    }
+
     /// The whole name, `collection:id`.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,0 +1,321 @@
+//! One run of a call: stage, commit point, what follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::conflict::{Claim, Fate};
+use super::load::{EMPTY_BODY, Loaded, Written};
+use super::meta::{Blob, Change, Meta, Record, RecordedOutcome, Stage, Token};
+use super::{CasBackend, Inner, anchor_key};
+use crate::id::Incarnation;
+use crate::store::{
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, LookUp, Outcome, ReadVersion,
+    Refusal, StoreError, Version, limits,
+};
+
+/// A stage that this run has placed: the document with it.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) key: DocKey,
+    pub(super) loaded: Loaded,
+}
+
+/// Why a document could not be staged.
+enum NotStaged {
+    /// It has changed since it was read.
+    Changed,
+    /// Another run has a stage on it.
+    Occupied(DocKey, Loaded),
+    Store(StoreError),
+}
+
+/// One run of one call.
+struct Run<'a, B> {
+    store: &'a Arc<Inner<B>>,
+    call: &'a CallRef,
+    claim: Claim,
+    anchor_key: DocKey,
+    /// The anchor, read before the first stage. Its CAS is never refreshed within a run: whoever
+    /// stalls after reading it loses to whatever happened meanwhile.
+    anchor: Loaded,
+    token: Token,
+}
+
+impl<B: CasBackend> Inner<B> {
+    pub(super) async fn commit(
+        self: Arc<Self>,
+        commit: Commit,
+    ) -> Result<CommitOutcome, StoreError> {
+        limits::check(&commit)?;
+        if let Err(refusal) = self.check_session(&commit.call).await? {
+            return Ok(CommitOutcome::Refused(refusal));
+        }
+        let key = anchor_key(&commit.call);
+        let seen = commit.reads.iter().find(|read| read.key == key).and_then(ReadVersion::memo);
+        let anchor = match seen {
+            Some(seen) => Loaded::clone(&seen),
+            None => self.load(&key).await?,
+        };
+        let run = Run {
+            store: &self,
+            call: &commit.call,
+            claim: Claim::of(&commit.call, &key),
+            anchor_key: key,
+            anchor,
+            token: self.new_token(),
+        };
+        let outcome = run.run(&commit).await?;
+        match outcome {
+            CommitOutcome::Conflict => self.meetings.pause(&self, commit.call.id).await,
+            _ => self.meetings.forget(commit.call.id),
+        }
+        Ok(outcome)
+    }
+}
+
+impl<B: CasBackend> Run<'_, B> {
+    async fn run(&self, commit: &Commit) -> Result<CommitOutcome, StoreError> {
+        match look_for(&self.anchor.meta, self.call) {
+            LookUp::Unknown => {}
+            LookUp::Recorded(outcome) => return Ok(CommitOutcome::Recorded(outcome)),
+            LookUp::Refused(refusal) => return Ok(CommitOutcome::Refused(refusal)),
+        }
+        if self.anchor.meta.stage.is_some() {
+            self.store.make_way(&self.anchor_key, &self.anchor, &self.claim).await?;
+            return Ok(CommitOutcome::Conflict);
+        }
+        if commit.writes.is_empty() {
+            // Nothing that was read is changed, so nothing needs to be held in place: it is enough
+            // that all of it was true at one moment.
+            if self.store.confirm(&commit.reads).await? == Confirm::Changed {
+                return Ok(CommitOutcome::Conflict);
+            }
+            return self.write_anchor(commit, None, Vec::new()).await;
+        }
+        let staged = match self.stage_all(commit).await {
+            Ok(staged) => staged,
+            Err(NotStaged::Changed) => return Ok(CommitOutcome::Conflict),
+            Err(NotStaged::Occupied(key, loaded)) => {
+                self.store.make_way(&key, &loaded, &self.claim).await?;
+                return Ok(CommitOutcome::Conflict);
+            }
+            Err(NotStaged::Store(error)) => return Err(error),
+        };
+        self.write_anchor(commit, Some(self.token), staged).await
+    }
+
+    /// Stages every document but the anchor, all at once. Takes back what was staged if one of them
+    /// cannot be.
+    async fn stage_all(&self, commit: &Commit) -> Result<Vec<Staged>, NotStaged> {
+        let written = commit.writes.iter().map(|write| {
+            let change = match &write.body {
+                Some(body) => Change::Put(Blob(body.clone())),
+                None => Change::Delete,
+            };
+            (&write.key, change)
+        });
+        let only_read = commit
+            .reads
+            .iter()
+            .filter(|read| commit.writes.iter().all(|write| write.key != read.key))
+            .map(|read| (&read.key, Change::Guard));
+        let others = written.chain(only_read).filter(|(key, _)| **key != self.anchor_key);
+        let staging = others.map(|(key, change)| {
+            let read = commit.reads.iter().find(|read| read.key == *key);
+            self.stage(key.clone(), read, change)
+        });
+        let mut staged = Vec::new();
+        let mut trouble = None;
+        for result in join_all(staging).await {
+            match result {
+                Ok(stage) => staged.push(stage),
+                // What the store says matters more than a conflict that a new run would clear up.
+                Err(error @ NotStaged::Store(_)) => trouble = Some(error),
+                Err(error) => trouble = trouble.or(Some(error)),
+            }
+        }
+        match trouble {
+            None => Ok(staged),
+            Some(trouble) => {
+                self.take_back(staged).await;
+                Err(trouble)
+            }
+        }
+    }
+
+    async fn stage(
+        &self,
+        key: DocKey,
+        read: Option<&ReadVersion>,
+        change: Change,
+    ) -> Result<Staged, NotStaged> {
+        let mut loaded = match read.and_then(ReadVersion::memo::<Loaded>) {
+            Some(seen) => Loaded::clone(&seen),
+            None => self.store.load(&key).await.map_err(NotStaged::Store)?,
+        };
+        if let Some(read) = read {
+            let version = (!loaded.meta.absent).then(|| Version(loaded.cas.map_or(0, |cas| cas.0)));
+            if !read.still_holds(version) {
+                return Err(NotStaged::Changed);
+            }
+        }
+        if loaded.meta.stage.is_some() {
+            return Err(NotStaged::Occupied(key, loaded));
+        }
+        let token = self.token;
+        loaded.meta.stage = Some(Stage {
+            anchor: self.anchor_key.as_str().to_owned(),
+            anchor_cas: self.anchor.cas.map(|cas| cas.0),
+            client: self.call.id.client.0,
+            seq: self.call.id.seq.0,
+            attempt: self.call.attempt.0,
+            born: self.call.born.0,
+            token,
+            change,
+        });
+        let is_ours = |meta: &Meta| meta.stage.as_ref().is_some_and(|stage| stage.token == token);
+        match self.store.write(&key, loaded.cas, None, &loaded.meta, is_ours).await {
+            Ok(Written::Done(cas)) => {
+                loaded.cas = Some(cas);
+                Ok(Staged { key, loaded })
+            }
+            Ok(Written::Lost) => Err(NotStaged::Changed),
+            Err(error) => Err(NotStaged::Store(not_committed(error))),
+        }
+    }
+
+    /// The commit point.
+    async fn write_anchor(
+        &self,
+        commit: &Commit,
+        token: Option<Token>,
+        staged: Vec<Staged>,
+    ) -> Result<CommitOutcome, StoreError> {
+        let (body, meta) = self.committed_anchor(commit, token, &staged);
+        let id = self.call.id;
+        let is_ours = |meta: &Meta| match token {
+            Some(token) => meta.commits(id, token),
+            None => meta.record(id).is_some_and(|record| record.token.is_none()),
+        };
+        let written =
+            self.store.write(&self.anchor_key, self.anchor.cas, body, &meta, is_ours).await;
+        match written {
+            Ok(Written::Done(_)) => {
+                self.store.tidy.forget_cleared(&self.anchor_key, &meta);
+                if !staged.is_empty() {
+                    let store = Arc::clone(self.store);
+                    tokio::spawn(store.unstage(self.anchor_key.clone(), id, staged));
+                }
+                self.store.consider_tidying(&self.anchor_key, &meta);
+                Ok(CommitOutcome::Committed(Committed::new(commit.result.clone())))
+            }
+            Ok(Written::Lost) => {
+                self.take_back(staged).await;
+                self.lost().await
+            }
+            // The record may be there or not: the stages wait for whoever asks the anchor.
+            Err(error @ StoreError::Unknown { .. }) => Err(error),
+            Err(error) => {
+                self.take_back(staged).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The anchor as it is when the call is committed.
+    fn committed_anchor(
+        &self,
+        commit: &Commit,
+        token: Option<Token>,
+        staged: &[Staged],
+    ) -> (Option<Bytes>, Meta) {
+        let mut meta = self.anchor.meta.clone();
+        meta.fence = None;
+        self.store.tidy.apply(&self.anchor_key, &mut meta);
+        let entry = meta.clients.entry(self.call.id.client.0).or_default();
+        entry.incarnation = entry.incarnation.max(self.call.incarnation.0);
+        entry.watermark = entry.watermark.max(self.call.watermark.0);
+        let watermark = entry.watermark;
+        // A record with a to-do list is what decides about stages that may still be there.
+        entry.records.retain(|seq, record| *seq >= watermark || !record.to_do.is_empty());
+        let record = Record {
+            hash: self.call.hash.0,
+            outcome: RecordedOutcome::of(&commit.result),
+            token,
+            to_do: staged.iter().map(|stage| stage.key.as_str().to_owned()).collect(),
+        };
+        entry.records.insert(self.call.id.seq.0, record);
+        let write = commit.writes.iter().find(|write| write.key == self.anchor_key);
+        let body = write.map(|write| match &write.body {
+            Some(body) => {
+                meta.absent = false;
+                body.clone()
+            }
+            None => {
+                meta.absent = true;
+                Bytes::from_static(EMPTY_BODY)
+            }
+        });
+        (body, meta)
+    }
+
+    /// The anchor is in another state: somebody has won. If it was another run of this call, its
+    /// result is this call's result.
+    async fn lost(&self) -> Result<CommitOutcome, StoreError> {
+        let now = self.store.load(&self.anchor_key).await.map_err(not_committed)?;
+        match look_for(&now.meta, self.call) {
+            LookUp::Recorded(outcome) => Ok(CommitOutcome::Recorded(outcome)),
+            LookUp::Refused(refusal) => Ok(CommitOutcome::Refused(refusal)),
+            LookUp::Unknown => {
+                self.store.wait_for_winner(&now, self.token, &self.claim).await;
+                Ok(CommitOutcome::Conflict)
+            }
+        }
+    }
+
+    /// Removes the stages of a run that will not commit. What cannot be removed now, whoever meets
+    /// it will.
+    async fn take_back(&self, staged: Vec<Staged>) {
+        let store = self.store;
+        join_all(staged.iter().map(|stage| async move {
+            if let Err(error) = store.clear_stage(&stage.key, &stage.loaded, Fate::Lost).await {
+                tracing::debug!(key = %stage.key, %error, "a lost stage stays for now");
+            }
+        }))
+        .await;
+    }
+}
+
+/// What an anchor says of a call.
+pub(super) fn look_for(anchor: &Meta, call: &CallRef) -> LookUp {
+    let Some(entry) = anchor.clients.get(&call.id.client.0) else { return LookUp::Unknown };
+    if let Some(record) = entry.records.get(&call.id.seq.0) {
+        if record.hash != call.hash.0 {
+            return LookUp::Refused(Refusal::IdReused);
+        }
+        let outcome: Outcome = record.outcome.outcome();
+        return LookUp::Recorded(Committed::new(outcome));
+    }
+    if call.id.seq.0 < entry.watermark {
+        return LookUp::Refused(Refusal::Stale);
+    }
+    if call.incarnation < Incarnation(entry.incarnation) {
+        return LookUp::Refused(Refusal::Fenced);
+    }
+    LookUp::Unknown
+}
+
+/// Trouble before the commit point: whatever became of that write, the call is not committed.
+fn not_committed(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unknown { cause } => StoreError::Unavailable { cause },
+        other => other,
+    }
+}
+
+/// The pause after a first conflict, and the longest: conflicts are usually over sooner.
+pub(super) const CONFLICT_PAUSE: Duration = Duration::from_millis(1);
+pub(super) const MAX_CONFLICT_PAUSE: Duration = Duration::from_millis(64);

@@ -1,0 +1,254 @@
+//! Who meets a stage: roll forward, roll back, wait, fence.
+//!
+//! A stage is decided by its anchor alone. If the anchor has the record of the stage's run, the run
+//! has *won*. If it has not, and is in another state than the run read, the run has *lost*: its
+//! commit compares that state. Else the run is *undecided*: its owner may be about to commit, or
+//! dead. Whoever must get past it waits a little, then *fences* it: a compare-and-swap on the anchor
+//! changes its state, so that the owner's commit must fail.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::commit::{CONFLICT_PAUSE, MAX_CONFLICT_PAUSE};
+use super::load::{EMPTY_BODY, Loaded, Written};
+use super::meta::{Change, Fence, Meta, Stage, Token};
+use super::{CasBackend, CasError, Inner};
+use crate::id::{Attempt, CallId, ClientId, Seq};
+use crate::store::{CallRef, DocKey, StoreError};
+use crate::time::WallTime;
+
+/// What became of the run that a stage belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Won,
+    Lost,
+    Undecided,
+}
+
+/// A call as it stands in conflicts. Among calls the oldest has the right of way, then the lower
+/// id; among runs of one call the highest attempt. That order survives retries, so of any two calls
+/// in conflict the same one goes on.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    call: CallId,
+    attempt: Attempt,
+    born: WallTime,
+    anchor: DocKey,
+}
+
+/// Which calls have met which others' stages since when, and how often each call has lost. Per
+/// call, not per run: a call that starts over again and again is still the same obstacle.
+#[derive(Debug, Default)]
+pub(super) struct Meetings {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    since: HashMap<(CallId, CallId), Instant>,
+    losses: HashMap<CallId, u32>,
+}
+
+/// How long a call with the right of way lets another finish, and how long one without it does: long
+/// against a commit, short against a time-out.
+const PATIENCE_OF_FIRST: Duration = Duration::from_millis(10);
+const PATIENCE_OF_SECOND: Duration = Duration::from_millis(250);
+/// How often a decided winner is looked for, and the pause between the looks.
+const WINNER_LOOKS: u32 = 25;
+const WINNER_PAUSE: Duration = Duration::from_millis(4);
+/// Conflicts remembered at once; beyond it they are forgotten, which costs patience, not safety.
+const MAX_MEETINGS: usize = 65_536;
+/// How often a stage is tried to be cleared while its document keeps changing.
+const CLEAR_TRIES: usize = 8;
+
+/// What the anchor says of a stage's run.
+pub(super) fn fate_of(anchor: &Loaded, stage: &Stage) -> Fate {
+    if anchor.meta.commits(stage.call(), stage.token) {
+        return Fate::Won;
+    }
+    let as_it_was_read = anchor.cas.map(|cas| cas.0) == stage.anchor_cas;
+    if as_it_was_read { Fate::Undecided } else { Fate::Lost }
+}
+
+impl Claim {
+    pub(super) fn of(call: &CallRef, anchor: &DocKey) -> Claim {
+        Claim { call: call.id, attempt: call.attempt, born: call.born, anchor: anchor.clone() }
+    }
+
+    fn goes_before(&self, stage: &Stage) -> bool {
+        if self.call == stage.call() {
+            return self.attempt.0 >= stage.attempt;
+        }
+        (self.born.0, self.call) < (stage.born, stage.call())
+    }
+}
+
+impl<B: CasBackend> Inner<B> {
+    /// Gets a stage out of the way, or lets its owner do so. The caller then starts over.
+    pub(super) async fn make_way(
+        &self,
+        key: &DocKey,
+        met: &Loaded,
+        claim: &Claim,
+    ) -> Result<(), StoreError> {
+        let mut loaded = met.clone();
+        loop {
+            let Some(stage) = loaded.meta.stage.clone() else { return Ok(()) };
+            let anchor_key = DocKey::stored(&stage.anchor);
+            let anchor = self.load(&anchor_key).await?;
+            match fate_of(&anchor, &stage) {
+                Fate::Undecided => {}
+                decided => return self.clear_stage(key, &loaded, decided).await,
+            }
+            let patience =
+                if claim.goes_before(&stage) { PATIENCE_OF_FIRST } else { PATIENCE_OF_SECOND };
+            let met_at = self.meetings.met(claim.call, stage.call());
+            if met_at.elapsed() < patience {
+                tokio::time::sleep(CONFLICT_PAUSE + self.jitter(CONFLICT_PAUSE * 4)).await;
+            } else {
+                self.fence(&anchor_key, &anchor, &stage, claim).await?;
+            }
+            let again = self.load(key).await?;
+            if again.cas != loaded.cas {
+                return Ok(());
+            }
+            loaded = again;
+        }
+    }
+
+    /// Makes the commit of a stage's run fail, and names whom it made way for. If the anchor has
+    /// changed meanwhile, the run is decided without it.
+    async fn fence(
+        &self,
+        key: &DocKey,
+        anchor: &Loaded,
+        stage: &Stage,
+        claim: &Claim,
+    ) -> Result<(), StoreError> {
+        let mut meta = anchor.meta.clone();
+        meta.fence = Some(Fence {
+            token: stage.token,
+            winner_client: claim.call.client.0,
+            winner_seq: claim.call.seq.0,
+            winner_anchor: claim.anchor.as_str().to_owned(),
+        });
+        // Absence has no CAS: a fence on an absent anchor must stay until nothing can come of the
+        // fenced call any more.
+        meta.clients.entry(stage.client).or_default();
+        let token = stage.token;
+        let is_ours = |meta: &Meta| meta.fence.as_ref().is_some_and(|fence| fence.token == token);
+        match self.write(key, anchor.cas, None, &meta, is_ours).await? {
+            Written::Done(_) | Written::Lost => Ok(()),
+        }
+    }
+
+    /// Makes a decided stage a body, or nothing. If the document has changed meanwhile, somebody
+    /// else has done it.
+    pub(super) async fn clear_stage(
+        &self,
+        key: &DocKey,
+        loaded: &Loaded,
+        fate: Fate,
+    ) -> Result<(), StoreError> {
+        let Some(stage) = &loaded.meta.stage else { return Ok(()) };
+        let token = stage.token;
+        let mut now = loaded.clone();
+        for _ in 0..CLEAR_TRIES {
+            let Some(stage) = now.meta.stage.take().filter(|stage| stage.token == token) else {
+                return Ok(());
+            };
+            let Some(cas) = now.cas else { return Ok(()) };
+            let body = match (fate, stage.change) {
+                (Fate::Won, Change::Put(body)) => {
+                    now.meta.absent = false;
+                    Some(body.0)
+                }
+                (Fate::Won, Change::Delete) => {
+                    now.meta.absent = true;
+                    Some(Bytes::from_static(EMPTY_BODY))
+                }
+                (Fate::Won, Change::Guard) | (Fate::Lost | Fate::Undecided, _) => None,
+            };
+            if now.meta.is_void() {
+                match self.backend.remove(key, cas).await {
+                    Ok(()) => return Ok(()),
+                    Err(CasError::Mismatch | CasError::Ambiguous(_)) => {}
+                    Err(error) => return Err(super::load::store_error(error)),
+                }
+            } else {
+                let is_ours = |meta: &Meta| meta.stage.is_none();
+                match self.write(key, Some(cas), body, &now.meta, is_ours).await? {
+                    Written::Done(_) => return Ok(()),
+                    Written::Lost => {}
+                }
+            }
+            now = self.load(key).await?;
+        }
+        Err(super::busy(key))
+    }
+
+    /// After a lost commit: waits for whoever won to finish, so that the two do not stop each other
+    /// again. Gives up waiting soon; it is only a courtesy.
+    pub(super) async fn wait_for_winner(&self, anchor: &Loaded, token: Token, claim: &Claim) {
+        let fence = anchor.meta.fence.as_ref().filter(|fence| fence.token == token);
+        let stage = anchor.meta.stage.as_ref().filter(|stage| !claim.goes_before(stage));
+        let (winner, key) = match (fence, stage) {
+            (Some(fence), _) => {
+                let client = ClientId(fence.winner_client);
+                let winner = CallId { client, seq: Seq(fence.winner_seq) };
+                (winner, DocKey::stored(&fence.winner_anchor))
+            }
+            (None, Some(stage)) => (stage.call(), DocKey::stored(&stage.anchor)),
+            (None, None) => return,
+        };
+        for _ in 0..WINNER_LOOKS {
+            let finished = self.load(&key).await.is_ok_and(|now| now.meta.record(winner).is_some());
+            if finished {
+                return;
+            }
+            tokio::time::sleep(WINNER_PAUSE + self.jitter(WINNER_PAUSE)).await;
+        }
+    }
+}
+
+impl Meetings {
+    /// When this call first met that other one.
+    fn met(&self, call: CallId, other: CallId) -> Instant {
+        let mut known = self.lock();
+        if known.since.len() >= MAX_MEETINGS {
+            known.since.clear();
+        }
+        *known.since.entry((call, other)).or_insert_with(Instant::now)
+    }
+
+    /// Lets whoever won go on: a pause that grows with the losses of the call.
+    pub(super) async fn pause<B: CasBackend>(&self, store: &Inner<B>, call: CallId) {
+        let losses = {
+            let mut known = self.lock();
+            if known.losses.len() >= MAX_MEETINGS {
+                known.losses.clear();
+            }
+            let losses = known.losses.entry(call).or_insert(0);
+            *losses = losses.saturating_add(1);
+            *losses
+        };
+        let longest = (CONFLICT_PAUSE * (1 << losses.min(8))).min(MAX_CONFLICT_PAUSE);
+        tokio::time::sleep(store.jitter(longest)).await;
+    }
+
+    /// The call is over.
+    pub(super) fn forget(&self, call: CallId) {
+        let mut known = self.lock();
+        if known.losses.remove(&call).is_some() || !known.since.is_empty() {
+            known.since.retain(|(waiting, _), _| *waiting != call);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,145 @@
+//! Reading and writing documents with their metadata, and settling ambiguous writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::meta::Meta;
+use super::{Cas, CasBackend, CasError, Inner};
+use crate::store::{DocKey, StoreError};
+
+/// A document as it was read: also one that is not there, or only logically not.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    /// `None`: the backend has nothing under this key.
+    pub(super) cas: Option<Cas>,
+    pub(super) body: Bytes,
+    pub(super) meta: Meta,
+}
+
+/// What became of a conditional write.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// It happened.
+    Done(Cas),
+    /// It did not and will not: the document is in another state.
+    Lost,
+}
+
+/// The body of a document that is logically absent.
+pub(super) const EMPTY_BODY: &[u8] = b"null";
+/// The largest metadata, in bytes: what Couchbase takes in one attribute, less a margin.
+const MAX_META_BYTES: usize = (1 << 20) - (16 << 10);
+/// How often an ambiguous write is looked at, and the first pause between the looks; it doubles.
+const SETTLE_TRIES: u32 = 6;
+const SETTLE_PAUSE: Duration = Duration::from_millis(5);
+
+impl<B: CasBackend> Inner<B> {
+    pub(super) async fn load(&self, key: &DocKey) -> Result<Loaded, StoreError> {
+        match self.backend.get(key).await {
+            Ok(None) => {
+                let meta = Meta { absent: true, ..Meta::default() };
+                Ok(Loaded { cas: None, body: Bytes::new(), meta })
+            }
+            Ok(Some(document)) => {
+                let meta = Meta::decode(&document.meta).map_err(|error| {
+                    let why = format!("the metadata of document {key} is damaged: {error}");
+                    StoreError::Unavailable { cause: Arc::new(std::io::Error::other(why)) }
+                })?;
+                Ok(Loaded { cas: Some(document.cas), body: document.body, meta })
+            }
+            Err(error) => Err(store_error(error)),
+        }
+    }
+
+    /// As [`load`](Inner::load), by a name that lies in metadata.
+    pub(super) async fn load_named(&self, key: &str) -> Result<Loaded, StoreError> {
+        self.load(&DocKey::stored(key)).await
+    }
+
+    /// Writes metadata, and a body if one is given, over the state that was read. An ambiguous
+    /// answer is settled by reading again: `is_ours` tells the written state from all others.
+    pub(super) async fn write(
+        &self,
+        key: &DocKey,
+        over: Option<Cas>,
+        body: Option<Bytes>,
+        meta: &Meta,
+        is_ours: impl Fn(&Meta) -> bool,
+    ) -> Result<Written, StoreError> {
+        let encoded = meta.encode();
+        if encoded.len() > MAX_META_BYTES {
+            let what = format!(
+                "the metadata of document {key} (too many calls at once have it as their anchor)"
+            );
+            return Err(StoreError::TooLarge { what, size: encoded.len(), limit: MAX_META_BYTES });
+        }
+        let mut doubt: Option<CasError> = None;
+        for round in 0..SETTLE_TRIES {
+            let (body, encoded) = (body.clone(), encoded.clone());
+            let written = match over {
+                Some(cas) => self.backend.replace(key, cas, body, encoded).await,
+                None => {
+                    let body = body.unwrap_or(Bytes::from_static(EMPTY_BODY));
+                    self.backend.insert(key, body, encoded).await
+                }
+            };
+            match (written, &doubt) {
+                (Ok(cas), _) => return Ok(Written::Done(cas)),
+                (Err(CasError::Mismatch), None) => return Ok(Written::Lost),
+                (Err(error @ (CasError::Unavailable(_) | CasError::TooLarge { .. })), None) => {
+                    return Err(store_error(error));
+                }
+                (Err(error), _) => doubt = Some(error),
+            }
+            match self.load_patiently(key).await {
+                Ok(now) if now.cas.is_some() && is_ours(&now.meta) => {
+                    return Ok(Written::Done(now.cas.expect("asked just now")));
+                }
+                Ok(now) if now.cas != over => return Ok(Written::Lost),
+                // As before the write: it did not happen, or has not happened yet. Writing again over
+                // the same state is safe either way.
+                Ok(_) => tokio::time::sleep(SETTLE_PAUSE * 2u32.pow(round)).await,
+                Err(error) => return Err(unknown(error)),
+            }
+        }
+        Err(unknown(store_error(doubt.expect("only doubt goes round"))))
+    }
+
+    /// Removes a document that nothing needs any more; it is no matter if it has changed.
+    pub(super) async fn remove(&self, key: &DocKey, cas: Cas) {
+        if let Err(error) = self.backend.remove(key, cas).await {
+            tracing::debug!(%key, %error, "an empty document stays for now");
+        }
+    }
+
+    async fn load_patiently(&self, key: &DocKey) -> Result<Loaded, StoreError> {
+        let mut round = 0;
+        loop {
+            match self.load(key).await {
+                Err(StoreError::Unavailable { .. }) if round < SETTLE_TRIES => {
+                    tokio::time::sleep(SETTLE_PAUSE * 2u32.pow(round)).await;
+                    round += 1;
+                }
+                loaded => return loaded,
+            }
+        }
+    }
+}
+
+pub(super) fn store_error(error: CasError) -> StoreError {
+    match error {
+        CasError::Mismatch => StoreError::Unavailable { cause: Arc::new(error) },
+        CasError::Ambiguous(cause) => StoreError::Unknown { cause },
+        CasError::Unavailable(cause) => StoreError::Unavailable { cause },
+        CasError::TooLarge { what, size, limit } => StoreError::TooLarge { what, size, limit },
+    }
+}
+
+fn unknown(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable { cause } => StoreError::Unknown { cause },
+        other => other,
+    }
+}

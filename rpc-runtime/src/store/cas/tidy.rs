@@ -1,0 +1,206 @@
+//! What follows a commit: stages become bodies, to-do lists get shorter, entries of closed sessions
+//! go.
+//!
+//! A document leaves a to-do list only by somebody who has *seen it without that stage*, together
+//! with their next write to the anchor. Until then the record is pinned, since it alone says what
+//! the stage means.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::join_all;
+
+use super::commit::Staged;
+use super::conflict::Fate;
+use super::load::Written;
+use super::meta::{Meta, Token};
+use super::{CasBackend, Inner};
+use crate::id::{CallId, ClientId, Seq};
+use crate::store::{DocKey, StoreError};
+
+/// What this process has seen and not yet written down. All of it can be forgotten: somebody will
+/// look again.
+#[derive(Debug, Default)]
+pub(super) struct Tidy {
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// By anchor and call: all documents of the to-do list were seen without the stage.
+    cleared: HashMap<DocKey, HashSet<(u64, u64)>>,
+    cleared_count: usize,
+    /// Clients whose sessions are over, beyond the margin.
+    over: HashSet<u64>,
+    /// Anchors that a task is looking after.
+    busy: HashSet<DocKey>,
+}
+
+/// Calls remembered as cleared, clients remembered as over.
+const MAX_REMEMBERED: usize = 65_536;
+/// From how many clients on an anchor is looked at for entries that can go.
+const MANY_CLIENTS: usize = 16;
+/// From how many pinned records below the watermark on somebody looks whether their stages are gone.
+const MANY_PINNED: usize = 4;
+
+impl<B: CasBackend> Inner<B> {
+    /// After the commit point: makes the stages bodies, and remembers that they are.
+    pub(super) async fn unstage(
+        self: Arc<Self>,
+        anchor: DocKey,
+        call: CallId,
+        staged: Vec<Staged>,
+    ) {
+        let cleared =
+            join_all(staged.iter().map(|stage| async {
+                self.clear_stage(&stage.key, &stage.loaded, Fate::Won).await
+            }))
+            .await;
+        match cleared.into_iter().collect::<Result<Vec<()>, StoreError>>() {
+            Ok(_) => self.tidy.note_cleared(anchor, call),
+            Err(error) => {
+                tracing::debug!(%anchor, %call, %error, "a stage waits for its next reader")
+            }
+        }
+    }
+
+    /// Starts a task that looks after an anchor which has gathered much, if none does.
+    pub(super) fn consider_tidying(self: &Arc<Self>, key: &DocKey, meta: &Meta) {
+        let pinned = meta.clients.values().flat_map(|entry| {
+            let watermark = entry.watermark;
+            entry.records.iter().filter(move |(seq, _)| **seq < watermark)
+        });
+        let much = meta.clients.len() >= MANY_CLIENTS || pinned.count() >= MANY_PINNED;
+        if much && self.tidy.lock().busy.insert(key.clone()) {
+            let (store, key, meta) = (Arc::clone(self), key.clone(), meta.clone());
+            tokio::spawn(async move {
+                if let Err(error) = store.look_after(&key, &meta).await {
+                    tracing::debug!(%key, %error, "an anchor stays untidy for now");
+                }
+                store.tidy.lock().busy.remove(&key);
+            });
+        }
+    }
+
+    /// Finds out which stages of pinned records are gone, and which clients' sessions are over.
+    async fn look_after(&self, key: &DocKey, meta: &Meta) -> Result<(), StoreError> {
+        for (client, entry) in &meta.clients {
+            for (seq, record) in &entry.records {
+                let call = CallId { client: ClientId(*client), seq: Seq(*seq) };
+                if let Some(token) = record.token
+                    && !record.to_do.is_empty()
+                    && *seq < entry.watermark
+                    && self.is_cleared(&record.to_do, token).await?
+                {
+                    self.tidy.note_cleared(key.clone(), call);
+                }
+            }
+        }
+        if meta.clients.len() >= MANY_CLIENTS {
+            for client in meta.clients.keys() {
+                if self.is_over(ClientId(*client)).await? {
+                    self.tidy.note_over(*client);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether none of these documents has the stage of this run any more; clears those that have.
+    async fn is_cleared(&self, to_do: &[String], token: Token) -> Result<bool, StoreError> {
+        for name in to_do {
+            let key = DocKey::stored(name);
+            let loaded = self.load(&key).await?;
+            if loaded.meta.stage.as_ref().is_some_and(|stage| stage.token == token) {
+                self.clear_stage(&key, &loaded, Fate::Won).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes what a document need not remember any more; the document too, if it is none. For
+    /// documents that nobody writes any more. Returns whether it is gone.
+    pub(super) async fn collect(&self, key: &DocKey) -> Result<bool, StoreError> {
+        let loaded = self.load(key).await?;
+        let Some(cas) = loaded.cas else { return Ok(true) };
+        self.look_after(key, &loaded.meta).await?;
+        let mut meta = loaded.meta.clone();
+        for client in loaded.meta.clients.keys() {
+            if self.is_over(ClientId(*client)).await? {
+                self.tidy.note_over(*client);
+            }
+        }
+        self.tidy.apply(key, &mut meta);
+        if meta == loaded.meta {
+            return Ok(false);
+        }
+        if meta.is_void() {
+            self.remove(key, cas).await;
+            return Ok(true);
+        }
+        match self.write(key, Some(cas), None, &meta, |now| *now == meta).await? {
+            Written::Done(_) | Written::Lost => Ok(false),
+        }
+    }
+}
+
+impl Tidy {
+    /// Takes out of an anchor's metadata what need not be remembered: to-do lists whose stages are
+    /// gone, and clients whose sessions are over.
+    pub(super) fn apply(&self, key: &DocKey, meta: &mut Meta) {
+        let seen = self.lock();
+        let cleared = seen.cleared.get(key);
+        for (client, entry) in &mut meta.clients {
+            let watermark = entry.watermark;
+            for (seq, record) in &mut entry.records {
+                if cleared.is_some_and(|calls| calls.contains(&(*client, *seq))) {
+                    record.to_do.clear();
+                }
+            }
+            entry.records.retain(|seq, record| *seq >= watermark || !record.to_do.is_empty());
+        }
+        meta.clients.retain(|client, entry| {
+            let pinned = entry.records.values().any(|record| !record.to_do.is_empty());
+            pinned || !seen.over.contains(client)
+        });
+    }
+
+    /// Forgets what the anchor itself says now.
+    pub(super) fn forget_cleared(&self, key: &DocKey, meta: &Meta) {
+        let mut seen = self.lock();
+        let Some(calls) = seen.cleared.get_mut(key) else { return };
+        let before = calls.len();
+        calls.retain(|(client, seq)| {
+            let entry = meta.clients.get(client);
+            let record = entry.and_then(|entry| entry.records.get(seq));
+            record.is_some_and(|record| !record.to_do.is_empty())
+        });
+        let (after, empty) = (calls.len(), calls.is_empty());
+        if empty {
+            seen.cleared.remove(key);
+        }
+        seen.cleared_count -= before - after;
+    }
+
+    fn note_cleared(&self, anchor: DocKey, call: CallId) {
+        let mut seen = self.lock();
+        if seen.cleared_count >= MAX_REMEMBERED {
+            seen.cleared.clear();
+            seen.cleared_count = 0;
+        }
+        let new = seen.cleared.entry(anchor).or_default().insert((call.client.0, call.seq.0));
+        seen.cleared_count += usize::from(new);
+    }
+
+    fn note_over(&self, client: u64) {
+        let mut seen = self.lock();
+        if seen.over.len() >= MAX_REMEMBERED {
+            seen.over.clear();
+        }
+        seen.over.insert(client);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
