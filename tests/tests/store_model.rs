@@ -129,9 +129,8 @@ fn open(disk: &Disk) -> EmbeddedStore {
 
 /// What a store says, in words that two stores share.
 async fn answer(store: &dyn Store, seen: &[Versioned; DOCUMENTS], step: &Step) -> String {
-    let known: Vec<_> = (0..DOCUMENTS)
-        .map(|number| ReadVersion::new(doc(number), &seen[number]))
-        .collect();
+    let known: Vec<_> =
+        (0..DOCUMENTS).map(|number| ReadVersion::new(doc(number), &seen[number])).collect();
     let chosen = |numbers: &[usize]| numbers.iter().map(|n| known[*n].clone()).collect::<Vec<_>>();
     match step {
         Step::Open { identity, lease } => {
