@@ -2,4 +2,5 @@
 
 pub mod conformance;
 pub mod disk;
+pub mod simulated;
 pub mod world;

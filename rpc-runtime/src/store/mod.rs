@@ -16,6 +16,8 @@
 
 #[cfg(feature = "cas")]
 pub mod cas;
+#[cfg(feature = "couchbase")]
+pub mod couchbase;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod future;

@@ -48,6 +48,23 @@ pub trait Harness: Send + Sync {
         async { same }
     }
 
+    /// The largest document and the largest result that the store takes, in bytes.
+    fn limits(&self) -> (usize, usize) {
+        (rpc::MAX_DOCUMENT_BYTES, rpc::store::MAX_RESULT_BYTES)
+    }
+
+    /// Whether a client that comes back is told what it has acknowledged. Where records lie in
+    /// documents, each knows only what was acknowledged with calls on it.
+    fn remembers_watermarks(&self) -> bool {
+        true
+    }
+
+    /// Whether an absence that ended and came back is told from the first. A store may do so: it
+    /// costs a run, no more.
+    fn tells_absences_apart(&self) -> bool {
+        false
+    }
+
     /// Whether the store keeps its data when it is closed.
     fn is_durable(&self) -> bool;
 
@@ -168,7 +185,9 @@ impl Caller {
             attempt: rpc::id::Attempt::FIRST,
             born: rpc::time::WallTime(0),
             hash: ArgumentHash(seq.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-            anchor: None,
+            // An argument of the call names it, so it is the same in every run. Some tests write that
+            // very document, others write beside it.
+            anchor: Some(key("doc")),
             watermark: self.watermark,
         }
     }
@@ -190,7 +209,7 @@ pub trait Draft: Sized {
     /// Adds a read.
     #[must_use]
     fn reading(self, key: &DocKey, document: &Versioned) -> Self;
-    /// Adds a write. The first document written is the anchor.
+    /// Adds a write.
     #[must_use]
     fn putting(self, key: &DocKey, body: impl AsRef<[u8]>) -> Self;
     /// Adds a deletion.
@@ -208,14 +227,12 @@ impl Draft for Commit {
     }
 
     fn putting(mut self, key: &DocKey, body: impl AsRef<[u8]>) -> Self {
-        self.call.anchor.get_or_insert_with(|| key.clone());
         let body = Some(body.as_ref().to_vec().into());
         self.writes.push(Write { key: key.clone(), body });
         self
     }
 
     fn deleting(mut self, key: &DocKey) -> Self {
-        self.call.anchor.get_or_insert_with(|| key.clone());
         self.writes.push(Write { key: key.clone(), body: None });
         self
     }

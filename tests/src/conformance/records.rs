@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
+use rpc::MAX_DOCUMENTS_PER_CALL;
 use rpc::id::ArgumentHash;
-use rpc::store::{
-    AbortReason, CommitOutcome, LookUp, MAX_RESULT_BYTES, Outcome, Refusal, Store, StoreError,
-};
-use rpc::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL};
+use rpc::store::{AbortReason, CommitOutcome, LookUp, Outcome, Refusal, Store, StoreError};
 
 use super::{
     Caller, Draft, Harness, body, commit, key, look_up, must_be_recorded, must_be_refused,
@@ -205,8 +203,9 @@ pub async fn ids_of_two_clients_are_apart(harness: &impl Harness) {
 pub async fn large_results_come_back_whole(harness: &impl Harness) {
     let mut store = harness.open().await;
     let caller = Caller::open(&*store).await;
+    let largest = harness.limits().1.min(1 << 20);
     let large = |seq: u64| {
-        let size = [5_000, 70_000, 1 << 20][seq as usize - 1];
+        let size = [5_000, 70_000, largest][seq as usize - 1];
         success(&(0..size).map(|n| (n % 251) as u8 ^ seq as u8).collect::<Vec<u8>>())
     };
     for seq in 1..=3 {
@@ -239,10 +238,11 @@ pub async fn a_commit_at_the_limits_is_taken(harness: &impl Harness) {
     let many = (0..MAX_DOCUMENTS_PER_CALL)
         .fold(caller.commit(1), |draft, n| draft.putting(&key(&format!("many-{n}")), b"x"));
     must_commit(&*store, many).await;
-    let large = vec![7; MAX_DOCUMENT_BYTES];
+    let (max_document, max_result) = harness.limits();
+    let large = vec![7; max_document];
     must_commit(&*store, caller.commit(2).putting(&key("large"), &large)).await;
     assert_eq!(body(&*store, &key("large")).await, Some(large), "it is there, whole");
-    let result = success(&vec![8; MAX_RESULT_BYTES]);
+    let result = success(&vec![8; max_result]);
     must_commit(&*store, caller.commit(3).ending(result.clone())).await;
     must_be_recorded(&*store, &caller.call(3), &result).await;
 }
@@ -253,11 +253,12 @@ pub async fn a_commit_over_the_limits_is_refused_and_does_nothing(harness: &impl
     let caller = Caller::open(&*store).await;
     let small = key("small");
     let base = || caller.commit(1).putting(&small, b"x");
+    let (max_document, max_result) = harness.limits();
     let drafts = [
         (0..MAX_DOCUMENTS_PER_CALL)
             .fold(base(), |draft, n| draft.putting(&key(&format!("many-{n}")), b"x")),
-        base().putting(&key("large"), vec![7; MAX_DOCUMENT_BYTES + 1]),
-        base().ending(success(&vec![8; MAX_RESULT_BYTES + 1])),
+        base().putting(&key("large"), vec![7; max_document + 1]),
+        base().ending(success(&vec![8; max_result + 1])),
     ];
     for draft in drafts {
         match store.commit(draft).await {

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 
 use super::conflict::{Claim, Fate};
 use super::load::{EMPTY_BODY, Loaded, Written};
-use super::meta::{Blob, Change, Meta, Record, RecordedOutcome, Stage, Token};
+use super::meta::{Blob, Change, ClientEntry, Meta, Record, RecordedOutcome, Stage, Token};
 use super::{CasBackend, Inner, anchor_key};
 use crate::id::Incarnation;
 use crate::store::{
@@ -50,6 +50,7 @@ impl<B: CasBackend> Inner<B> {
         commit: Commit,
     ) -> Result<CommitOutcome, StoreError> {
         limits::check(&commit)?;
+        check_limits(&commit)?;
         if let Err(refusal) = self.check_session(&commit.call).await? {
             return Ok(CommitOutcome::Refused(refusal));
         }
@@ -57,7 +58,7 @@ impl<B: CasBackend> Inner<B> {
         let seen = commit.reads.iter().find(|read| read.key == key).and_then(ReadVersion::memo);
         let anchor = match seen {
             Some(seen) => Loaded::clone(&seen),
-            None => self.load(&key).await?,
+            None => self.load_effective(&key).await?,
         };
         let run = Run {
             store: &self,
@@ -154,7 +155,7 @@ impl<B: CasBackend> Run<'_, B> {
     ) -> Result<Staged, NotStaged> {
         let mut loaded = match read.and_then(ReadVersion::memo::<Loaded>) {
             Some(seen) => Loaded::clone(&seen),
-            None => self.store.load(&key).await.map_err(NotStaged::Store)?,
+            None => self.store.load_effective(&key).await.map_err(NotStaged::Store)?,
         };
         if let Some(read) = read {
             let version = (!loaded.meta.absent).then(|| Version(loaded.cas.map_or(0, |cas| cas.0)));
@@ -289,9 +290,31 @@ impl<B: CasBackend> Run<'_, B> {
     }
 }
 
+/// What metadata can hold: less than what a body can.
+fn check_limits(commit: &Commit) -> Result<(), StoreError> {
+    let anchor = anchor_key(&commit.call);
+    for write in commit.writes.iter().filter(|write| write.key != anchor) {
+        let size = write.body.as_ref().map_or(0, Bytes::len);
+        if size > MAX_STAGED_BYTES {
+            let what = format!("document {} (written beside its call's anchor)", write.key);
+            return Err(StoreError::TooLarge { what, size, limit: MAX_STAGED_BYTES });
+        }
+    }
+    match &commit.result {
+        Outcome::Success(bytes) | Outcome::BusinessError(bytes)
+            if bytes.len() > MAX_RECORDED_BYTES =>
+        {
+            let what = "the result of the call".to_owned();
+            Err(StoreError::TooLarge { what, size: bytes.len(), limit: MAX_RECORDED_BYTES })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What an anchor says of a call.
 pub(super) fn look_for(anchor: &Meta, call: &CallRef) -> LookUp {
-    let Some(entry) = anchor.clients.get(&call.id.client.0) else { return LookUp::Unknown };
+    let none = ClientEntry::default();
+    let entry = anchor.clients.get(&call.id.client.0).unwrap_or(&none);
     if let Some(record) = entry.records.get(&call.id.seq.0) {
         if record.hash != call.hash.0 {
             return LookUp::Refused(Refusal::IdReused);
@@ -299,7 +322,7 @@ pub(super) fn look_for(anchor: &Meta, call: &CallRef) -> LookUp {
         let outcome: Outcome = record.outcome.outcome();
         return LookUp::Recorded(Committed::new(outcome));
     }
-    if call.id.seq.0 < entry.watermark {
+    if call.id.seq.0 < entry.watermark.max(call.watermark.0) {
         return LookUp::Refused(Refusal::Stale);
     }
     if call.incarnation < Incarnation(entry.incarnation) {
@@ -315,6 +338,13 @@ fn not_committed(error: StoreError) -> StoreError {
         other => other,
     }
 }
+
+/// The largest document that can be written beside the anchor: it lies in metadata, as base64,
+/// until it becomes a body, and metadata takes 1 MiB.
+pub const MAX_STAGED_BYTES: usize = 704 << 10;
+/// The largest result: the results of all calls on one anchor that are not acknowledged yet share
+/// its metadata.
+pub const MAX_RECORDED_BYTES: usize = 128 << 10;
 
 /// The pause after a first conflict, and the longest: conflicts are usually over sooner.
 pub(super) const CONFLICT_PAUSE: Duration = Duration::from_millis(1);

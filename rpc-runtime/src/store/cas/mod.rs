@@ -31,6 +31,7 @@ mod tidy;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::backend::{Cas, CasBackend, CasDocument, CasError};
+pub use self::commit::{MAX_RECORDED_BYTES, MAX_STAGED_BYTES};
 use self::conflict::{Fate, Meetings, fate_of};
 use self::load::Loaded;
 use self::meta::Token;
@@ -193,7 +194,11 @@ impl<B: CasBackend> Inner<B> {
                     self.clear_stage(key, &loaded, Fate::Won).await?;
                     loaded = self.load(key).await?;
                 }
-                Fate::Lost => return Ok(loaded),
+                // Nobody waits for it, and whoever writes the document would have to clear it.
+                Fate::Lost => {
+                    self.clear_stage(key, &loaded, Fate::Lost).await?;
+                    loaded = self.load(key).await?;
+                }
                 Fate::Undecided => {
                     let again = self.load(key).await?;
                     if again.cas == loaded.cas {

@@ -42,6 +42,8 @@ pub(super) struct Sessions {
     known: Mutex<HashMap<ClientId, Known>>,
     /// Ids that were allotted to this process and not given out yet.
     ids: Mutex<std::ops::Range<u64>>,
+    /// The next session to look at for an ended lease.
+    cursor: Mutex<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,8 @@ struct Known {
 /// Client ids are allotted by the block, so that clients that come together do not queue for one
 /// document. What is left of a block when a process ends is never used.
 const ID_BLOCK: u64 = 64;
+/// Sessions looked at by one search for ended leases: a read each.
+const EXPIRY_SHARE: u64 = 256;
 /// Sessions remembered by one process; beyond it they are forgotten, which costs a read.
 const MAX_KNOWN: usize = 1_000_000;
 /// How often a document that others change too is tried to be changed.
@@ -137,16 +141,25 @@ impl<B: CasBackend> Inner<B> {
         .await
     }
 
-    /// Closes the sessions that this process has served and whose lease has ended. Those of other
-    /// processes are closed by whoever meets their records.
+    /// Closes the sessions whose lease has ended, and removes the documents of those that have been
+    /// over for as long again. Looks at a share of all sessions each time, and goes on from there.
     pub(super) async fn expire_sessions(&self, now: WallTime) -> Result<usize, StoreError> {
-        let due: Vec<ClientId> = {
-            let known = self.sessions.lock();
-            let ended = |known: &Known| !known.closed && known.until + Lease::MARGIN < now;
-            known.iter().filter(|(_, known)| ended(known)).map(|(client, _)| *client).collect()
-        };
+        let ids: IdsBody = body_of(&self.load(&ids_key()).await?)?.unwrap_or_default();
         let mut expired = 0;
-        for client in due {
+        let share = self.sessions.next_share(ids.next);
+        for client in share.map(ClientId) {
+            let key = session_key(client);
+            let loaded = self.load(&key).await?;
+            let (Some(body), Some(cas)) = (session_of(&loaded)?, loaded.cas) else { continue };
+            if WallTime(body.until) + Lease::MARGIN >= now {
+                continue;
+            }
+            if body.closed {
+                if WallTime(body.until) + Lease::MARGIN + Lease::DEFAULT < now {
+                    self.remove(&key, cas).await;
+                }
+                continue;
+            }
             let mut closed = false;
             self.change_session(client, |body| {
                 closed = !body.closed && WallTime(body.until) + Lease::MARGIN < now;
@@ -168,7 +181,8 @@ impl<B: CasBackend> Inner<B> {
         let now = (self.clock)();
         let known = self.sessions.lock().get(&call.id.client).copied();
         let known = match known {
-            Some(known) if known.closed || known.until > now => known,
+            Some(known) if known.closed => known,
+            Some(known) if known.until > now && call.incarnation <= known.incarnation => known,
             _ => {
                 let loaded = self.load(&session_key(call.id.client)).await?;
                 let Some(body) = session_of(&loaded)? else {
@@ -177,7 +191,9 @@ impl<B: CasBackend> Inner<B> {
                 self.sessions.note(call.id.client, &body)
             }
         };
-        Ok(if known.closed || known.until <= now {
+        // An incarnation that never began is nobody's.
+        let is_over = known.closed || known.until <= now;
+        Ok(if is_over || call.incarnation > known.incarnation {
             Err(Refusal::SessionClosed)
         } else if call.incarnation < known.incarnation {
             Err(Refusal::Fenced)
@@ -231,7 +247,7 @@ impl<B: CasBackend> Inner<B> {
     }
 
     async fn new_client_id(&self) -> Result<ClientId, StoreError> {
-        let key = DocKey::stored("rpc_ids:client");
+        let key = ids_key();
         for _ in 0..CHANGE_TRIES {
             let next = self.sessions.lock_ids().next();
             if let Some(id) = next {
@@ -271,6 +287,15 @@ impl<B: CasBackend> Inner<B> {
 }
 
 impl Sessions {
+    /// The next share of all client ids below `end`, round and round.
+    fn next_share(&self, end: u64) -> std::ops::Range<u64> {
+        let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = if *cursor >= end { 1 } else { (*cursor).max(1) };
+        let last = end.min(first + EXPIRY_SHARE);
+        *cursor = last;
+        first..last
+    }
+
     fn note(&self, client: ClientId, body: &SessionBody) -> Known {
         let mut known = self.lock();
         if known.len() >= MAX_KNOWN {
@@ -296,6 +321,10 @@ impl Sessions {
 
 fn session_key(client: ClientId) -> DocKey {
     DocKey::new("rpc_session", &client).expect("a client id is a short name")
+}
+
+fn ids_key() -> DocKey {
+    DocKey::stored("rpc_ids:client")
 }
 
 fn session_of(loaded: &Loaded) -> Result<Option<SessionBody>, StoreError> {
