@@ -94,7 +94,7 @@ impl SchemaWriter {
     /// one unnamed field is described as that field.
     pub fn product<T: ?Sized>(&mut self, fields: &[(&str, Describe)]) {
         if let [("0", inner)] = fields {
-            return self.nested::<T>(|writer| inner(writer));
+            return self.nested::<T>(inner);
         }
         self.nested::<T>(|writer| writer.fields(fields));
     }

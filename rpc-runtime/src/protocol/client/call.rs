@@ -94,6 +94,13 @@ pub(super) struct Call {
     pub(super) in_progress: bool,
     pub(super) made_at: Time,
     pub(super) sent_at: Time,
+    /// The send before that.
+    pub(super) sent_before: Time,
+    /// When the run was asked for that will answer: at the latest send, or, if that has only joined
+    /// a run, at the send before. Measured from the join, a slow server would look fast.
+    pub(super) asked_at: Time,
+    /// The endpoint has said that the call runs there.
+    pub(super) runs_there: bool,
     pub(super) next_at: Time,
     pub(super) hedge_at: Time,
     pub(super) deadline: Time,

@@ -93,7 +93,7 @@ impl Core {
             call.silent = 0;
         }
         if is_latest && call.state == CallState::Sent && call.endpoint == id {
-            let (method, took) = (call.method, now.since(call.sent_at));
+            let (method, took) = (call.method, now.since(call.asked_at));
             if header.status != Status::InProgress {
                 self.endpoint_mut(id).add_rtt(method, took);
             }
@@ -162,6 +162,10 @@ impl Core {
         let until = now + self.jittered(patience);
         let Some(call) = self.ring.pending_mut(header.seq) else { return };
         if call.state == CallState::Sent && call.endpoint == id {
+            if !call.runs_there {
+                call.runs_there = true;
+                call.asked_at = call.sent_before;
+            }
             call.next_at = until;
             call.in_progress = true;
             self.note_call_at(until);

@@ -190,6 +190,11 @@ impl Core {
         end.in_flight += 1;
         call.state = CallState::Sent;
         call.endpoint = endpoint;
+        call.runs_there &= previous == endpoint;
+        if !call.runs_there {
+            call.asked_at = now;
+        }
+        call.sent_before = call.sent_at;
         call.sent_at = now;
         call.in_progress = false;
         call.next_at = now + timeout;

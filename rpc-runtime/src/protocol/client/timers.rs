@@ -166,7 +166,9 @@ impl Core {
         }
         if !call.settle && kept(Rule::AbortAtDeadline) {
             call.settle = true;
-            self.resend_here_or(now, seq, endpoint, None);
+            // Whoever has not answered by now is not asked first: the grace may not last for two.
+            let avoid = Some(endpoint).filter(|_| !call.in_progress);
+            self.resend_here_or(now, seq, endpoint, avoid);
         }
         true
     }
@@ -178,7 +180,7 @@ impl Core {
     }
 
     /// No answer came in time: the call is sent again. To the same server once, in case only the
-    /// message was lost; then to another.
+    /// message was lost; then to another. What is only to be settled goes to another at once.
     fn time_out(&mut self, now: Time, seq: Seq) {
         let Some(call) = self.ring.pending_mut(seq) else { return };
         let (id, sent_at) = (call.endpoint, call.sent_at);
@@ -186,7 +188,7 @@ impl Core {
             return self.resend_here_or(now, seq, id, None);
         }
         call.silent = call.silent.saturating_add(1);
-        let lost_twice = call.silent >= 2 && kept(Rule::SuspectEndpoint);
+        let move_on = (call.silent >= 2 || call.settle) && kept(Rule::SuspectEndpoint);
         let in_background = call.caller != Caller::Waiting;
         let silent = call.silent;
         self.stats.timeouts += 1;
@@ -204,7 +206,7 @@ impl Core {
         let Some(call) = self.ring.get(seq).filter(|call| call.is_pending()) else { return };
         // Becoming suspect has moved the endpoint's calls already.
         if call.state == CallState::Sent && call.sent_at == sent_at {
-            let avoid = Some(id).filter(|_| lost_twice);
+            let avoid = Some(id).filter(|_| move_on);
             self.resend_here_or(now, seq, id, avoid);
         }
     }

@@ -223,7 +223,7 @@ impl<R> CallTable<R> {
         stage: Stage,
         answer: Answer,
     ) -> Option<Outcome> {
-        let Some(slot) = self.slot_mut(seq) else { return None };
+        let slot = self.slot_mut(seq)?;
         let Slot::Running(running) = slot else { return None };
         let settles = matches!(answer, Answer::Committed(_) | Answer::Recorded(_));
         let stale = running.stage != stage && !settles;

@@ -28,7 +28,7 @@ enum NotStaged {
     /// It has changed since it was read.
     Changed,
     /// Another run has a stage on it.
-    Occupied(DocKey, Loaded),
+    Occupied(DocKey, Box<Loaded>),
     Store(StoreError),
 }
 
@@ -164,7 +164,7 @@ impl<B: CasBackend> Run<'_, B> {
             }
         }
         if loaded.meta.stage.is_some() {
-            return Err(NotStaged::Occupied(key, loaded));
+            return Err(NotStaged::Occupied(key, Box::new(loaded)));
         }
         let token = self.token;
         loaded.meta.stage = Some(Stage {
