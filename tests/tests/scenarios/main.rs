@@ -1,18 +1,37 @@
 //! One scenario per row of the case table of `docs/protocol.md`, and per rule behind it.
 
+mod ack_up_to_the_gap;
 mod both_servers_at_once;
+mod business_error_saw_one_state;
 mod business_never_answers;
 mod business_slow;
 mod caller_drops_the_call;
 mod client_crash_journalled_client;
 mod client_crash_volatile_client;
+mod connection_cut_anywhere;
+mod determinism;
 mod duplicate_response;
 mod failover_after_the_effect;
+mod frozen_server;
+mod graceful_shutdown_moves_clients;
+mod hedging_executes_once;
 mod id_seen_again_after_its_ack;
+mod lone_ack_only_when_idle;
 mod lost_twice;
 mod no_error;
+mod no_server_in_reach;
+mod one_id_one_set_of_arguments;
+mod outcome_of_a_retry_is_recorded;
+mod read_asked_again;
+mod refusal_speaks_only_for_its_attempt;
 mod request_lost;
 mod response_lost;
 mod responses_reach_their_call;
+mod retry_budget;
 mod server_crash_at_any_step;
+mod suspect_probe_return;
+mod tentative_only_from_the_latest_attempt;
+mod tentative_recorded_for_a_later_attempt;
+mod unknown_settled_by_asking_again;
+mod window_and_backpressure;
 mod zombie_server;

@@ -84,6 +84,8 @@ pub(super) struct Call {
     pub(super) attempts: u32,
     /// How many of the attempts were refused.
     pub(super) refused: u32,
+    /// The latest attempt that was refused.
+    pub(super) last_refused: Attempt,
     /// From now on, do not run it: find out how it ended, or end it.
     pub(super) settle: bool,
     /// Where the latest attempt went.

@@ -41,7 +41,7 @@ pub(crate) use self::endpoint::EndpointId;
 use self::endpoint::{Endpoint, Link};
 use crate::client::ClientConfig;
 use crate::error::{NotExecuted, Unknown};
-use crate::id::{CallId, ClientId, MethodId, Seq, SessionId, SessionSecret};
+use crate::id::{Attempt, CallId, ClientId, MethodId, Seq, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
 use crate::service::{Kind, ServiceSchema};
 use crate::time::Time;
@@ -214,6 +214,7 @@ impl Core {
             options,
             attempts: 0,
             refused: 0,
+            last_refused: Attempt(0),
             settle: false,
             endpoint: EndpointId(0),
             silent: 0,

@@ -185,7 +185,11 @@ impl Core {
         self.stats.refused += 1;
         let seq = header.seq;
         let Some(call) = self.ring.pending_mut(seq) else { return };
-        call.refused += 1;
+        // Each attempt counts once, however often its refusal comes.
+        if header.attempt > call.last_refused {
+            call.refused += 1;
+            call.last_refused = header.attempt;
+        }
         call.refusal = Some((reason, message.clone()));
         if !is_latest {
             return;
