@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bank_business::{AccountName, BankClient, PageNumber, Receipt, Reference, StatementPage};
-use rpc::service::Stub as _;
+use rpc::client::Stub as _;
 use rpc::{Call, CallError, Client, Message};
 
 use crate::cli::{CallArgs, CallCommand, ReferenceArg};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bank_business::{
     AccountError, AccountName, Balance, BalanceError, BankClient, PageNumber, StatementError,
 };
-use rpc::service::Stub as _;
+use rpc::client::Stub as _;
 use rpc::{CallError, Client};
 use tokio::task::JoinSet;
 

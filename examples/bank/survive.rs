@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bank_business::BankClient;
-use rpc::service::Stub as _;
+use rpc::client::Stub as _;
 use rpc::store::Store;
 use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore};
 use rpc::{Client, ClientConfig};

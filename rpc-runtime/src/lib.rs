@@ -84,5 +84,6 @@ pub use id::CallId;
 pub use rpc_macros::{Document, Schema, service};
 pub use schema::{Message, Schema};
 pub use server::{BindError, Server, ServerBuilder, ServerConfig, ServerHandle, ServerStats};
+pub use store::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL};
 pub use trace::TraceContext;
-pub use tx::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, Tx, View};
+pub use tx::{Tx, View};

@@ -1,7 +1,8 @@
 //! What `#[rpc::service]` generates against: the two ends of a service, as the runtime sees them.
 //!
 //! Nothing here is written by hand. A generated [`Service`] turns bytes into typed calls of the
-//! business and back; a generated [`Stub`] turns typed calls into [`crate::Call`]s.
+//! business and back; a generated [`Stub`](rpc::client::Stub) turns typed calls into
+//! [`Call`](rpc::Call)s.
 
 use std::fmt;
 use std::future::Future;
@@ -70,18 +71,6 @@ pub struct ServiceSchema {
     pub name: &'static str,
     /// Its methods, by ascending id. A method that a `#[cfg]` leaves out is not among them.
     pub methods: Vec<MethodSchema>,
-}
-
-/// A generated client: what the runtime must know of it to connect.
-pub trait Stub: Sized {
-    /// The service that it calls.
-    fn schema() -> ServiceSchema;
-
-    /// Wraps a connected client.
-    fn from_client(client: crate::Client) -> Self;
-
-    /// The client inside: for its statistics, and to shut it down.
-    fn client(&self) -> &crate::Client;
 }
 
 /// A generated dispatcher: decodes calls, runs the business, encodes its answers.

@@ -16,15 +16,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::document::DocumentKey;
-use crate::store::{DocKey, KeyError, ReadVersion, Store, StoreError, Versioned, Write};
-
-/// The most documents that one call may read or write. A call that needs more is better cut into
-/// several: every document it touches is one more to conflict over.
-pub const MAX_DOCUMENTS_PER_CALL: usize = 64;
-
-/// The largest encoded document, in bytes: small enough that rewriting it for every change stays
-/// cheap, and far below what any store behind this crate takes.
-pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
+use crate::store::{
+    DocKey, KeyError, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, ReadVersion, Store, StoreError,
+    Versioned, Write,
+};
 
 /// A write in progress: the documents that it reads, and the writes that take effect together, and
 /// exactly once, if the business returns `Ok`. If it returns `Err`, none of them does.

@@ -8,14 +8,12 @@
 //! | file | what stands in it |
 //! | --- | --- |
 //! | `mod.rs` | [`Client`] and its builder |
-//! | `config.rs` | [`ClientConfig`], every setting |
 //! | `call.rs` | [`Call`], the builder that is a future |
 //! | `shared.rs` | the core behind its lock, and who must be woken when it has changed |
 //! | `driver.rs` | one task for timers and for making connections |
 //! | `connection.rs` | one task a connection, for its bytes |
 
 mod call;
-mod config;
 mod connection;
 mod driver;
 mod shared;
@@ -25,13 +23,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 pub use self::call::Call;
-pub use self::config::ClientConfig;
 use self::shared::Shared;
 use crate::error::ConnectError;
 use crate::id::MethodId;
-pub use crate::protocol::client::{ClientStats, Hedge};
+pub use crate::protocol::client::{ClientConfig, ClientStats, Hedge};
 use crate::schema::Message;
-use crate::service::{Kind, Stub};
+use crate::service::{Kind, ServiceSchema};
 use crate::transport::{Connector, Tcp};
 
 /// A connected client of one service: one session, shared by all clones.
@@ -42,6 +39,18 @@ use crate::transport::{Connector, Tcp};
 #[derive(Clone, Debug)]
 pub struct Client {
     handle: Arc<Handle>,
+}
+
+/// A generated client: what the runtime must know of it to connect.
+pub trait Stub: Sized {
+    /// The service that it calls.
+    fn schema() -> ServiceSchema;
+
+    /// Wraps a connected client.
+    fn from_client(client: Client) -> Self;
+
+    /// The client inside: for its statistics, and to shut it down.
+    fn client(&self) -> &Client;
 }
 
 /// Closes the client when the last clone is gone.

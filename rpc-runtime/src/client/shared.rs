@@ -6,11 +6,10 @@ use std::task::{Poll, Waker};
 
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::config::ClientConfig;
 use super::driver;
 use crate::clock::Clock;
 use crate::id::MethodId;
-use crate::protocol::client::{Core, EndpointId, Event};
+use crate::protocol::client::{ClientConfig, Core, EndpointId, Event};
 use crate::service::ServiceSchema;
 use crate::time::Time;
 use crate::transport::Connector;

@@ -1,7 +1,14 @@
 //! What a store takes in one commit.
 
 use super::{Commit, DocKey, Outcome, StoreError};
-use crate::tx::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL};
+
+/// The most documents that one call may read or write. A call that needs more is better cut into
+/// several: every document it touches is one more to conflict over.
+pub const MAX_DOCUMENTS_PER_CALL: usize = 64;
+
+/// The largest encoded document, in bytes: small enough that rewriting it for every change stays
+/// cheap, and far below what any store behind this crate takes.
+pub const MAX_DOCUMENT_BYTES: usize = 1 << 20;
 
 /// The largest result that is recorded, in bytes. It is written once with every call and sent once
 /// per attempt; what is larger belongs into documents.

@@ -35,7 +35,9 @@ use bytes::Bytes;
 pub use self::embedded::{EmbeddedConfig, EmbeddedStore};
 pub use self::future::StoreFuture;
 pub use self::key::{DocKey, KeyError};
-pub use self::limits::{DEFAULT_MAX_SESSIONS, MAX_RESULT_BYTES};
+pub use self::limits::{
+    DEFAULT_MAX_SESSIONS, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, MAX_RESULT_BYTES,
+};
 pub use self::memory::MemoryStore;
 use crate::id::{
     ArgumentHash, Attempt, CallId, ClientId, Identity, Incarnation, Seq, SessionId, SessionSecret,

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc::service::Stub as _;
+use rpc::client::Stub as _;
 use rpc::store::{MemoryStore, Store};
 use rpc::{ClientConfig, ClientStats, DocumentKey as _, ServerConfig, ServerHandle, ServerStats};
 use tokio::sync::oneshot;

@@ -43,7 +43,7 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
         }
         impl #parameters ::core::clone::Clone for #client #arguments #bounds {
             fn clone(&self) -> Self {
-                <Self as __rpc::service::Stub>::from_client(::core::clone::Clone::clone(&self.client))
+                <Self as __rpc::client::Stub>::from_client(::core::clone::Clone::clone(&self.client))
             }
         }
         impl #parameters ::core::fmt::Debug for #client #arguments #bounds {
@@ -51,7 +51,7 @@ pub(super) fn implementation(service: &Service) -> TokenStream {
                 f.debug_tuple(#name).field(&self.client).finish()
             }
         }
-        impl #parameters __rpc::service::Stub for #client #arguments #bounds {
+        impl #parameters __rpc::client::Stub for #client #arguments #bounds {
             fn schema() -> __rpc::service::ServiceSchema {
                 __schema #turbofish ()
             }

@@ -3,6 +3,7 @@
 //! | file | what stands in it |
 //! | --- | --- |
 //! | `mod.rs` | [`Core`]: what the driver and the callers see of it |
+//! | `config.rs` | [`ClientConfig`], every setting |
 //! | `call.rs` | one pending call, and the ring that holds them by number |
 //! | `endpoint.rs` | the picture of one server: connection, health, what was acknowledged there |
 //! | `connect.rs` | connections: hello, welcome, reject, and what their loss means for calls |
@@ -22,6 +23,7 @@
 
 mod budget;
 mod call;
+mod config;
 mod connect;
 mod endpoint;
 mod receive;
@@ -37,9 +39,9 @@ use self::budget::RetryBudget;
 pub use self::call::Hedge;
 use self::call::{Call, CallRing, CallState, Caller};
 pub(crate) use self::call::{CallOptions, CallOutcome};
+pub use self::config::ClientConfig;
 pub(crate) use self::endpoint::EndpointId;
 use self::endpoint::{Endpoint, Link};
-use crate::client::ClientConfig;
 use crate::error::{NotExecuted, Unknown};
 use crate::id::{Attempt, CallId, ClientId, MethodId, Seq, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};

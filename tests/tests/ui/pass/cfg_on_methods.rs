@@ -3,7 +3,7 @@
 
 #![deny(warnings)]
 
-use rpc::service::Stub as _;
+use rpc::client::Stub as _;
 use rpc::Tx;
 
 #[rpc::service]

@@ -4,7 +4,8 @@
 
 use std::fmt::Debug;
 
-use rpc::service::{Service, Stub};
+use rpc::client::Stub;
+use rpc::service::Service;
 use rpc::{Message, Schema, Tx, View};
 
 #[rpc::service]

@@ -3,7 +3,7 @@
 #![deny(warnings)]
 #![allow(non_camel_case_types, non_snake_case, dead_code)]
 
-use rpc::service::Stub;
+use rpc::client::Stub;
 
 // Names of the prelude and of the runtime that mean something else here.
 pub struct Option;

@@ -1,6 +1,6 @@
 //! A service in a function, and one made by a `macro_rules!`.
 
-use rpc::service::Stub as _;
+use rpc::client::Stub as _;
 use rpc::{Tx, View};
 
 macro_rules! register {

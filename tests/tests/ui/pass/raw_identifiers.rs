@@ -1,7 +1,7 @@
 //! Keywords as methods and arguments: the schema has them without `r#`.
 
 use rpc::Tx;
-use rpc::service::Stub as _;
+use rpc::client::Stub as _;
 
 #[rpc::service]
 pub trait r#Try {

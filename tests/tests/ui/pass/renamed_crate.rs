@@ -33,6 +33,6 @@ pub trait Bank {
 }
 
 fn main() {
-    use renamed::service::Stub;
+    use renamed::client::Stub;
     assert_eq!(BankClient::schema().name, "bank");
 }
