@@ -11,19 +11,20 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::Sleep;
 use tracing::Instrument as _;
 
 use super::Shared;
-use super::execute::{Job, job_call, record};
+use super::execute::{Job, JobCall, PlainJob};
 use super::sessions::{Run, Session};
 use super::stats::add;
-use crate::id::{ArgumentHash, CallId, Identity, MethodId, Seq};
+use crate::id::{ArgumentHash, CallId, Identity, Seq};
 use crate::io_buffer;
-use crate::protocol::server::{Admission, AgreedMethod, Agreement, Answer, Duty, Incoming, Stage};
-use crate::service::{Kind, Service};
-use crate::store::{AbortReason, CallRef, Outcome};
+use crate::protocol::server::{Admission, AgreedMethod, Agreement, Answer, Incoming, Stage};
+use crate::service::{Kind, Request, Service, ServiceCall};
+use crate::store::{CallRef, Outcome};
 use crate::time::{Time, WallTime};
 use crate::transport::Io;
 use crate::wire::WireError;
@@ -49,8 +50,9 @@ pub(super) enum Ended {
     Misbehaved(WireError),
 }
 
-/// A connection that speaks for a session. `F` is the future of a running call.
-pub(super) struct Connection<S: Service, F> {
+/// A connection that speaks for a session. `F` is the future of a running write or read, `P` that of
+/// a plain call.
+pub(super) struct Connection<S: Service, F, P> {
     server: Arc<Shared<S>>,
     session: Arc<Session>,
     number: u64,
@@ -64,10 +66,17 @@ pub(super) struct Connection<S: Service, F> {
     timer_at: Time,
     /// Where calls are polled first; reused for every call that ends at once.
     stage: Pin<Box<Option<F>>>,
+    plain_stage: Pin<Box<Option<P>>>,
     make: fn(Job<S>) -> F,
+    make_plain: fn(PlainJob<S>) -> P,
 }
 
-impl<S: Service, F: Future<Output = Answer> + Send + 'static> Connection<S, F> {
+impl<S, F, P> Connection<S, F, P>
+where
+    S: Service,
+    F: Future<Output = Answer> + Send + 'static,
+    P: Future<Output = Answer> + Send + 'static,
+{
     pub(super) fn new(
         server: Arc<Shared<S>>,
         (session, number): (Arc<Session>, u64),
@@ -75,7 +84,8 @@ impl<S: Service, F: Future<Output = Answer> + Send + 'static> Connection<S, F> {
         io: Box<dyn Io>,
         decoder: FrameDecoder,
         make: fn(Job<S>) -> F,
-    ) -> Connection<S, F> {
+        make_plain: fn(PlainJob<S>) -> P,
+    ) -> Connection<S, F, P> {
         Connection {
             server,
             session,
@@ -88,7 +98,9 @@ impl<S: Service, F: Future<Output = Answer> + Send + 'static> Connection<S, F> {
             timer: None,
             timer_at: Time::NEVER,
             stage: Box::pin(None),
+            plain_stage: Box::pin(None),
             make,
+            make_plain,
         }
     }
 
@@ -249,7 +261,9 @@ impl<S: Service, F: Future<Output = Answer> + Send + 'static> Connection<S, F> {
             }
             let resent = state.table.resent();
             let admission = state.table.handle_request(now, &request);
-            add(&self.server.counters.replayed_from_table, state.table.resent() - resent);
+            if state.table.resent() > resent {
+                add(&self.server.counters.replayed_from_table, 1);
+            }
             let is_plain_run = matches!(admission, Admission::Run) && method.kind == Kind::Plain;
             let buffer = if is_plain_run { state.table.buffer() } else { Vec::new() };
             (admission, state.table.watermark(), buffer)
@@ -267,58 +281,75 @@ impl<S: Service, F: Future<Output = Answer> + Send + 'static> Connection<S, F> {
 
     /// Runs a call: here if it ends at once, else in a task.
     fn start(&mut self, context: &mut Context<'_>, now: Time, order: &Order<'_>, buffer: Vec<u8>) {
-        let job = match self.job(order, buffer) {
-            Ok(job) => job,
+        let decoded = match self.admit(order) {
+            Ok(decoded) => decoded,
             Err(refused) => return self.finish_here(now, order, refused),
         };
-        let (seq, attempt) = (order.request.seq, order.request.attempt);
         let span = tracing::debug_span!(
             "call",
             method = self.server.method_name(order.method.id),
-            id = %CallId { client: self.session.id.client, seq },
-            attempt = attempt.0,
+            id = %CallId { client: self.session.id.client, seq: order.request.seq },
+            attempt = order.request.attempt.0,
         );
-        let call = job.call.call_ref().cloned();
-        self.stage.set(Some((self.make)(job)));
-        let first = span.in_scope(|| poll_stage(self.stage.as_mut(), context));
-        if let Poll::Ready(answer) = first {
-            self.stage.set(None);
-            return self.finish_here(now, order, answer);
-        }
-        let mut stage = std::mem::replace(&mut self.stage, Box::pin(None));
-        let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
-        let counted = server.count_running();
-        let record_under = call.clone();
-        let task = async move {
-            let answer = std::future::poll_fn(|context| poll_stage(stage.as_mut(), context)).await;
-            drop(counted);
-            server.finish(&session, seq, Stage::Business, answer, record_under).await;
+        let (service, max_result) = (Arc::clone(&self.server.service), self.agreement.max_result());
+        let call = match decoded {
+            Request::Plain(decoded) => {
+                let job = PlainJob { service, decoded, buffer, max_result };
+                let run = (self.make_plain)(job);
+                return match launch(&mut self.plain_stage, run, &span, context) {
+                    Ok(answer) => self.finish_here(now, order, answer),
+                    Err(parked) => self.park(parked, span, order.request.seq, None),
+                };
+            }
+            Request::Read(decoded) => {
+                JobCall::Read { decoded, arguments: Bytes::copy_from_slice(order.arguments) }
+            }
+            Request::Write(decoded) => match self.call_ref(order, &decoded) {
+                Ok(call) => JobCall::Write {
+                    decoded,
+                    arguments: Bytes::copy_from_slice(order.arguments),
+                    call,
+                    retry: order.request.attempt.is_retry(),
+                },
+                Err(error) => return self.finish_here(now, order, bad_arguments(&error)),
+            },
         };
-        let task = tokio::spawn(task.instrument(span)).abort_handle();
-        self.session.with(|state| state.table.handle_started(seq, Run { task, call }));
+        let record_under = call.call_ref().cloned();
+        let store = Arc::clone(&self.server.store);
+        let run = (self.make)(Job { service, store, method: order.method.id, call, max_result });
+        match launch(&mut self.stage, run, &span, context) {
+            Ok(answer) => self.finish_here(now, order, answer),
+            Err(parked) => self.park(parked, span, order.request.seq, record_under),
+        }
     }
 
-    fn job(&self, order: &Order<'_>, buffer: Vec<u8>) -> Result<Job<S>, Answer> {
+    fn admit(&self, order: &Order<'_>) -> Result<ServiceCall<S>, Answer> {
         let server = &self.server;
         if server.running.load(Ordering::Relaxed) >= server.config.max_running {
             let why = "the server has as many calls running as its limits allow";
             return Err(Answer::Refused(RefusalReason::Overloaded, why.to_owned()));
         }
-        let bad = |error: &dyn std::fmt::Display| {
-            Answer::Refused(RefusalReason::BadArguments, error.to_string())
+        S::decode(order.method.id, order.arguments).map_err(|error| bad_arguments(&error))
+    }
+
+    /// Moves a call that must wait to a task of its own.
+    fn park<R: Future<Output = Answer> + Send + 'static>(
+        &self,
+        mut parked: Pin<Box<Option<R>>>,
+        span: tracing::Span,
+        seq: Seq,
+        call: Option<CallRef>,
+    ) {
+        let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
+        let counted = server.count_running();
+        let record_under = call.clone();
+        let task = async move {
+            let answer = std::future::poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+            drop(counted);
+            server.finish(&session, seq, Stage::Business, answer, record_under).await;
         };
-        let decoded = S::decode(order.method.id, order.arguments).map_err(|error| bad(&error))?;
-        let retry = order.request.attempt.is_retry();
-        let call = |write: &S::Write| self.call_ref(order, write);
-        let call = job_call::<S>(decoded, order.arguments, call, retry, || buffer)
-            .map_err(|error| bad(&error))?;
-        Ok(Job {
-            service: Arc::clone(&server.service),
-            store: Arc::clone(&server.store),
-            method: order.method.id,
-            call,
-            max_result: self.agreement.max_result(),
-        })
+        let task = tokio::spawn(task.instrument(span)).abort_handle();
+        self.session.with(|state| state.table.handle_started(seq, Run { task, call }));
     }
 
     fn call_ref(
@@ -353,7 +384,7 @@ impl<S: Service, F: Future<Output = Answer> + Send + 'static> Connection<S, F> {
     fn record(&self, order: &Order<'_>, stage: Stage, outcome: Outcome) {
         let seq = order.request.seq;
         let call = match S::decode(order.method.id, order.arguments) {
-            Ok(crate::service::Request::Write(write)) => {
+            Ok(Request::Write(write)) => {
                 self.call_ref(order, &write).map_err(|error| error.to_string())
             }
             Ok(_) => Err("only writes are recorded".to_owned()),
@@ -410,66 +441,29 @@ struct Order<'a> {
     age: Duration,
 }
 
-fn poll_stage<F: Future>(stage: Pin<&mut Option<F>>, context: &mut Context<'_>) -> Poll<F::Output> {
-    stage.as_pin_mut().expect("a call is on the stage").poll(context)
+/// Polls a call once. One that must wait is handed back, and leaves a new stage behind.
+fn launch<F: Future>(
+    stage: &mut Pin<Box<Option<F>>>,
+    run: F,
+    span: &tracing::Span,
+    context: &mut Context<'_>,
+) -> Result<F::Output, Pin<Box<Option<F>>>> {
+    stage.set(Some(run));
+    match span.in_scope(|| poll_stage(stage.as_mut(), context)) {
+        Poll::Ready(answer) => {
+            stage.set(None);
+            Ok(answer)
+        }
+        Poll::Pending => Err(std::mem::replace(stage, Box::pin(None))),
+    }
 }
 
-impl<S: Service> Shared<S> {
-    /// Takes how a call ended in a task of its own, and records it first where that is asked for.
-    async fn finish(
-        &self,
-        session: &Session,
-        seq: Seq,
-        stage: Stage,
-        answer: Answer,
-        call: Option<CallRef>,
-    ) {
-        let must_record = session.finish(self.clock.now(), seq, stage, answer, &self.counters);
-        if let (Some(outcome), Some(call)) = (must_record, call) {
-            let answer = record(Arc::clone(&self.store), call, outcome).await;
-            session.finish(self.clock.now(), seq, Stage::Recording, answer, &self.counters);
-        }
-    }
+fn bad_arguments(error: &dyn std::fmt::Display) -> Answer {
+    Answer::Refused(RefusalReason::BadArguments, error.to_string())
+}
 
-    fn spawn_record(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        seq: Seq,
-        stage: Stage,
-        call: CallRef,
-        outcome: Outcome,
-    ) {
-        let (server, session) = (Arc::clone(self), Arc::clone(session));
-        tokio::spawn(async move {
-            let answer = record(Arc::clone(&server.store), call, outcome).await;
-            session.finish(server.clock.now(), seq, stage, answer, &server.counters);
-        });
-    }
-
-    /// Stops a call's business and ends the call: by a record if it is a write, since a part of it
-    /// may be on its way to the store.
-    pub(super) fn perform(self: &Arc<Self>, session: &Arc<Session>, duty: Duty<Run>) {
-        let Duty::Abort(seq, reason, run) = duty else { return };
-        run.task.abort();
-        match run.call {
-            Some(call) => {
-                self.spawn_record(session, seq, Stage::Aborting, call, Outcome::Aborted(reason));
-            }
-            None => {
-                let (reason, why) = match reason {
-                    AbortReason::Deadline => (RefusalReason::Deadline, "the deadline passed"),
-                    _ => (RefusalReason::Cancelled, "the caller gave the call up"),
-                };
-                let answer = Answer::Refused(reason, why.to_owned());
-                let now = self.clock.now();
-                session.finish(now, seq, Stage::Aborting, answer, &self.counters);
-            }
-        }
-    }
-
-    fn method_name(&self, id: MethodId) -> &'static str {
-        self.method_names.get(usize::from(id.0)).copied().unwrap_or("?")
-    }
+fn poll_stage<F: Future>(stage: Pin<&mut Option<F>>, context: &mut Context<'_>) -> Poll<F::Output> {
+    stage.as_pin_mut().expect("a call is on the stage").poll(context)
 }
 
 /// Who the connection's peer is and where it comes from, for logs.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::id::MethodId;
 use crate::protocol::server::{Answer, Payload};
 use crate::rule::{Rule, kept};
-use crate::service::{Request, Service, ServiceCall, Verdict};
+use crate::service::{Request, Service, Verdict};
 use crate::store::{
     AbortReason, CallRef, Commit, CommitOutcome, Confirm, LookUp, Outcome, ReadVersion, Store,
     StoreError,
@@ -35,7 +35,17 @@ pub(super) struct Job<S: Service> {
 pub(super) enum JobCall<S: Service> {
     Write { decoded: S::Write, arguments: Bytes, call: CallRef, retry: bool },
     Read { decoded: S::Read, arguments: Bytes },
-    Plain { decoded: S::Plain, buffer: Vec<u8> },
+}
+
+/// A call of a method with neither `Tx` nor `View`. Apart from [`Job`], since its future is moved
+/// for every call and is so much smaller.
+pub(super) struct PlainJob<S: Service> {
+    pub(super) service: Arc<S>,
+    pub(super) decoded: S::Plain,
+    /// Where the result is encoded.
+    pub(super) buffer: Vec<u8>,
+    /// The largest encoded result that fits the client's frames.
+    pub(super) max_result: usize,
 }
 
 impl<S: Service> JobCall<S> {
@@ -43,7 +53,7 @@ impl<S: Service> JobCall<S> {
     pub(super) fn call_ref(&self) -> Option<&CallRef> {
         match self {
             JobCall::Write { call, .. } => Some(call),
-            JobCall::Read { .. } | JobCall::Plain { .. } => None,
+            JobCall::Read { .. } => None,
         }
     }
 }
@@ -58,7 +68,27 @@ impl<S: Service> Job<S> {
                 run.write(decoded, &arguments, call, retry).await
             }
             JobCall::Read { decoded, arguments } => run.read(decoded, &arguments).await,
-            JobCall::Plain { decoded, buffer } => run.plain(decoded, buffer).await,
+        }
+    }
+}
+
+impl<S: Service> PlainJob<S> {
+    /// Runs the call to its end.
+    pub(super) async fn run(self) -> Answer {
+        let PlainJob { service, decoded, buffer, max_result } = self;
+        let ended = {
+            let mut business = pin!(service.plain(decoded));
+            std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
+        };
+        let encoded = match ended {
+            Ok(response) => encode::<S>(&response, buffer, max_result),
+            Err(panic) => Err(refusal(RunFailure::Panic(panic))),
+        };
+        match encoded {
+            Ok((verdict, payload)) => {
+                Answer::Tentative(status_of(verdict), Payload::Owned(payload))
+            }
+            Err(refused) => refused,
         }
     }
 }
@@ -126,7 +156,7 @@ impl<S: Service> Run<'_, S> {
         let signal = tx.signal();
         let ended = signal.watch(self.service.write(decoded, &mut tx)).await;
         let encoded = match ended {
-            Ok(response) => self.encode(&response, Vec::new()),
+            Ok(response) => encode::<S>(&response, Vec::new(), self.max_result),
             Err(failure) => Err(refusal(failure)),
         };
         let (verdict, payload) = match encoded {
@@ -166,7 +196,7 @@ impl<S: Service> Run<'_, S> {
             let signal = view.signal();
             let ended = signal.watch(self.service.read(decoded, &view)).await;
             let encoded = match ended {
-                Ok(response) => self.encode(&response, Vec::new()),
+                Ok(response) => encode::<S>(&response, Vec::new(), self.max_result),
                 Err(failure) => Err(refusal(failure)),
             };
             let (verdict, payload) = match encoded {
@@ -177,23 +207,6 @@ impl<S: Service> Run<'_, S> {
                 Ok(answer) => return answer,
                 Err(Conflict) => yield_once().await,
             }
-        }
-    }
-
-    async fn plain(&self, decoded: S::Plain, buffer: Vec<u8>) -> Answer {
-        let ended = {
-            let mut business = pin!(self.service.plain(decoded));
-            std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
-        };
-        let encoded = match ended {
-            Ok(response) => self.encode(&response, buffer),
-            Err(panic) => Err(refusal(RunFailure::Panic(panic))),
-        };
-        match encoded {
-            Ok((verdict, payload)) => {
-                Answer::Tentative(status_of(verdict), Payload::Owned(payload))
-            }
-            Err(refused) => refused,
         }
     }
 
@@ -213,25 +226,24 @@ impl<S: Service> Run<'_, S> {
         }
         Ok(Answer::Tentative(status_of(verdict), payload))
     }
+}
 
-    fn encode(
-        &self,
-        response: &S::Response,
-        mut buffer: Vec<u8>,
-    ) -> Result<(Verdict, Vec<u8>), Answer> {
-        let verdict = S::encode(response, &mut buffer).map_err(|error| {
-            Answer::Refused(RefusalReason::Failed, format!("the result is not encodable: {error}"))
-        })?;
-        if buffer.len() > self.max_result {
-            let message = format!(
-                "the result is {} bytes, the client takes at most {}: return less, or raise its max_frame_bytes",
-                buffer.len(),
-                self.max_result
-            );
-            return Err(Answer::Refused(RefusalReason::TooLarge, message));
-        }
-        Ok((verdict, buffer))
+fn encode<S: Service>(
+    response: &S::Response,
+    mut buffer: Vec<u8>,
+    max_result: usize,
+) -> Result<(Verdict, Vec<u8>), Answer> {
+    let verdict = S::encode(response, &mut buffer).map_err(|error| {
+        Answer::Refused(RefusalReason::Failed, format!("the result is not encodable: {error}"))
+    })?;
+    if buffer.len() > max_result {
+        let message = format!(
+            "the result is {} bytes, the client takes at most {max_result}: return less, or raise its max_frame_bytes",
+            buffer.len(),
+        );
+        return Err(Answer::Refused(RefusalReason::TooLarge, message));
     }
+    Ok((verdict, buffer))
 }
 
 async fn commit(store: &dyn Store, commit: Commit) -> Result<Answer, Conflict> {
@@ -295,27 +307,5 @@ fn yield_once() -> impl Future<Output = ()> {
         }
         context.waker().wake_by_ref();
         Poll::Pending
-    })
-}
-
-/// The decoded call with what its kind needs to run.
-pub(super) fn job_call<S: Service>(
-    decoded: ServiceCall<S>,
-    arguments: &[u8],
-    call: impl FnOnce(&S::Write) -> Result<CallRef, crate::store::KeyError>,
-    retry: bool,
-    buffer: impl FnOnce() -> Vec<u8>,
-) -> Result<JobCall<S>, crate::store::KeyError> {
-    Ok(match decoded {
-        Request::Write(decoded) => JobCall::Write {
-            call: call(&decoded)?,
-            decoded,
-            arguments: Bytes::copy_from_slice(arguments),
-            retry,
-        },
-        Request::Read(decoded) => {
-            JobCall::Read { decoded, arguments: Bytes::copy_from_slice(arguments) }
-        }
-        Request::Plain(decoded) => JobCall::Plain { decoded, buffer: buffer() },
     })
 }

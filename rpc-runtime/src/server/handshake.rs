@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Shared;
 use super::connection::{Connection, Ended, Peer};
-use super::execute::Job;
+use super::execute::{Job, PlainJob};
 use super::sessions::Session;
 use super::stats::add;
 use crate::id::{Seq, SessionId, SessionSecret};
@@ -58,8 +58,15 @@ pub(super) async fn serve<S: Service>(
     };
     let Entered { session, agreement, decoder, rest } = entered;
     let known = Arc::clone(&session.0);
-    let connection =
-        Connection::new(Arc::clone(&server), session, agreement, io, decoder, Job::run);
+    let connection = Connection::new(
+        Arc::clone(&server),
+        session,
+        agreement,
+        io,
+        decoder,
+        Job::run,
+        PlainJob::run,
+    );
     let (ended, io) = connection.run(rest).await;
     match ended {
         Ended::Disconnected | Ended::Superseded | Ended::Drained => {}

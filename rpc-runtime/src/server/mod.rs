@@ -10,6 +10,7 @@
 //! | `config.rs` | [`ServerConfig`], every limit |
 //! | `handshake.rs` | the first frames of a connection, and its session |
 //! | `connection.rs` | one connection after that |
+//! | `outcome.rs` | how the end of a call reaches its session |
 //! | `execute.rs` | from a decoded call to its outcome |
 //! | `sessions.rs` | the sessions that this server knows |
 //! | `maintenance.rs` | leases, deadlines of sessions without connection, forgotten tables |
@@ -20,6 +21,7 @@ mod connection;
 mod execute;
 mod handshake;
 mod maintenance;
+mod outcome;
 mod sessions;
 mod stats;
 
