@@ -163,7 +163,8 @@ impl ClientBuilder {
     }
 
     /// Connects to the servers of a service and waits until one of them has taken the session. The
-    /// others, and all that fail later, are connected in the background.
+    /// others, and all that fail later, are connected in the background. Name each server once: two
+    /// names of one server would push out each other's connection.
     ///
     /// # Errors
     /// If no address was given, no server was reached in time, or all of them refuse this client
@@ -172,7 +173,13 @@ impl ClientBuilder {
         self,
         servers: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<C, ConnectError> {
-        let addresses: Vec<String> = servers.into_iter().map(Into::into).collect();
+        let mut addresses: Vec<String> = Vec::new();
+        for address in servers.into_iter().map(Into::into) {
+            // A session has one connection to a server: a second would push out the first.
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
         if addresses.is_empty() {
             return Err(ConnectError::NoAddress);
         }

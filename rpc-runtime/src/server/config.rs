@@ -35,6 +35,9 @@ pub struct ServerConfig {
     pub max_sessions_per_identity: usize,
     /// How long a connection may take to say hello. Default 10 seconds.
     pub handshake_timeout: Duration,
+    /// How long a connection may be silent. Default 2 minutes: clients send something every 15
+    /// seconds, so one that has not for so long is gone, and its connection is given up.
+    pub idle_timeout: Duration,
     /// The longest deadline that is granted to a call; a longer one is cut to it. Default 10 min.
     pub max_deadline: Duration,
     /// How long a session lives in the store without traffic. Default 30 minutes.
@@ -58,6 +61,7 @@ impl Default for ServerConfig {
             max_connections: 16_384,
             max_sessions_per_identity: 65_536,
             handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(120),
             max_deadline: Duration::from_secs(600),
             lease: Lease::DEFAULT,
             detached_ttl: Duration::from_secs(60),
@@ -89,6 +93,7 @@ setters! {
     max_connections: usize,
     max_sessions_per_identity: usize,
     handshake_timeout: Duration,
+    idle_timeout: Duration,
     max_deadline: Duration,
     lease: Duration,
     detached_ttl: Duration,

@@ -36,7 +36,7 @@ pub(super) async fn run<S: Service>(server: Arc<Shared<S>>) {
 
 async fn look_at_sessions<S: Service>(server: &Arc<Shared<S>>, now: Time) {
     let config = &server.config;
-    for session in server.sessions.sweep(now, config.detached_ttl) {
+    for session in server.sessions.sweep(now, config.idle_timeout, config.detached_ttl) {
         let mut duties = Vec::new();
         session.with_output(|state| {
             state.table.handle_timeout(now);

@@ -104,17 +104,28 @@ impl Sessions {
         }
     }
 
-    /// Forgets the sessions that have had neither a connection nor a running call for `ttl`.
-    /// Returns those that are left.
-    pub(super) fn sweep(&self, now: Time, ttl: Duration) -> Vec<Arc<Session>> {
+    /// Gives up connections that have been silent for `idle`, and forgets the sessions that have had
+    /// neither a connection nor a running call for `ttl`. Returns those that are left.
+    pub(super) fn sweep(&self, now: Time, idle: Duration, ttl: Duration) -> Vec<Arc<Session>> {
         let mut by_peer = self.lock();
         let mut left = Vec::new();
         by_peer.retain(|_, sessions| {
             sessions.retain(|_, session| {
-                let keep = session.with(|state| {
-                    let idle = now.since(state.last_traffic) >= ttl;
-                    state.attached || state.table.running() > 0 || !idle
+                let (keep, waker) = session.with(|state| {
+                    let silence = now.since(state.last_traffic);
+                    let waker = if state.attached && silence >= idle {
+                        state.connection += 1;
+                        state.attached = false;
+                        state.waker.take()
+                    } else {
+                        None
+                    };
+                    let is_used = state.attached || state.table.running() > 0;
+                    (is_used || silence < ttl, waker)
                 });
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
                 if keep {
                     left.push(Arc::clone(session));
                 }
