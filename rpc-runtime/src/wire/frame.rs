@@ -49,6 +49,12 @@ impl FrameDecoder {
         self.next_from_partial(input, finished)
     }
 
+    /// How much memory an unfinished frame takes.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Completes the kept frame with just the bytes that it lacks.
     fn next_from_partial<'b>(
         &mut self,

@@ -19,6 +19,8 @@
 pub(crate) mod ack;
 pub(crate) mod frame;
 pub(crate) mod handshake;
+#[cfg(test)]
+mod property_tests;
 pub(crate) mod request;
 pub(crate) mod response;
 pub(crate) mod varint;
