@@ -27,6 +27,8 @@ mod config;
 mod connect;
 mod endpoint;
 mod receive;
+#[cfg(test)]
+mod ring_tests;
 mod rtt;
 mod send;
 mod timers;

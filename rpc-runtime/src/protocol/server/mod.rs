@@ -12,6 +12,8 @@
 pub(crate) mod handshake;
 mod slot;
 mod table;
+#[cfg(test)]
+mod table_tests;
 
 pub(crate) use self::handshake::{AgreedMethod, Agreement};
 pub(crate) use self::slot::{Answer, Payload, Stage};

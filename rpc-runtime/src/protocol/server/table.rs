@@ -114,6 +114,18 @@ impl<R> CallTable<R> {
         self.running
     }
 
+    /// How many calls it knows of.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes of kept responses.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
     pub(crate) fn resent(&self) -> u64 {
         self.resent
     }
@@ -244,6 +256,13 @@ impl<R> CallTable<R> {
                 let (status, payload) = committed_parts(outcome);
                 self.finish(now, seq, true, status, payload);
                 return None;
+            }
+            // The business may have been at its commit when it was stopped. That this record was
+            // refused says nothing of that one.
+            Answer::Refused(_, message)
+                if stage == Stage::Aborting && running.kind == Kind::Write =>
+            {
+                (Status::Unknown, message)
             }
             Answer::Refused(reason, message) => (Status::Refused(reason), message),
             Answer::Never(refusal) => (Status::Never(refusal), String::new()),

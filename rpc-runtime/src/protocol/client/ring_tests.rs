@@ -1,0 +1,116 @@
+//! Acks against a naive model: whatever order calls end in, the watermark is the first incomplete
+//! one, and the bitmap names the complete ones above it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use super::call::{Call, CallOptions, CallRing, CallState, Caller, Hedge};
+use super::endpoint::EndpointId;
+use crate::id::{Attempt, MethodId, Seq};
+use crate::service::Kind;
+use crate::time::Time;
+use crate::wire::ack::Ack;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Make,
+    /// A pending call ends.
+    End(prop::sample::Index),
+    /// A caller takes the result of one that has ended.
+    Take(prop::sample::Index),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => Just(Step::Make),
+        2 => any::<prop::sample::Index>().prop_map(Step::End),
+        2 => any::<prop::sample::Index>().prop_map(Step::Take),
+    ];
+    vec(step, 0..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        rng_seed: RngSeed::Fixed(2),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn acks_are_what_a_set_would_say(steps in steps()) {
+        let mut ring = CallRing::new();
+        let (mut pending, mut ended) = (BTreeSet::new(), BTreeSet::new());
+        let mut untaken = BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::Make => {
+                    pending.insert(ring.push(call()));
+                }
+                Step::End(index) if !pending.is_empty() => {
+                    let seq = *pending.iter().nth(index.index(pending.len())).unwrap();
+                    pending.remove(&seq);
+                    ended.insert(seq);
+                    untaken.insert(seq);
+                    ring.get_mut(seq).unwrap().state = CallState::Complete;
+                    ring.note_complete(seq);
+                    ring.trim();
+                }
+                Step::Take(index) if !untaken.is_empty() => {
+                    let seq = *untaken.iter().nth(index.index(untaken.len())).unwrap();
+                    untaken.remove(&seq);
+                    ring.get_mut(seq).unwrap().state = CallState::Vacant;
+                    ring.trim();
+                }
+                Step::End(_) | Step::Take(_) => {}
+            }
+            let watermark = pending.first().copied().unwrap_or(ring.next_seq());
+            prop_assert_eq!(ring.watermark(), watermark);
+            let above: Vec<Seq> =
+                ended.iter().copied().filter(|seq| *seq > watermark).collect();
+            let bitmap = ring.bitmap();
+            prop_assert_eq!(Ack::new(watermark, &bitmap).above().collect::<Vec<_>>(), &above[..]);
+            prop_assert_eq!(ring.complete_above(), above.len() as u64);
+            prop_assert_eq!(bitmap.last() == Some(&0), false);
+            let oldest = untaken.first().copied().unwrap_or(watermark).min(watermark);
+            prop_assert_eq!(ring.len() as u64, ring.next_seq().0 - oldest.0, "no more is kept");
+        }
+    }
+}
+
+fn call() -> Call {
+    Call {
+        state: CallState::Queued,
+        caller: Caller::Waiting,
+        kind: Kind::Write,
+        method: MethodId(0),
+        options: CallOptions {
+            deadline: Duration::from_secs(1),
+            max_attempts: 1,
+            hedge: Hedge::Never,
+            trace: None,
+        },
+        attempts: 0,
+        refused: 0,
+        last_refused: Attempt(0),
+        settle: false,
+        endpoint: EndpointId(0),
+        silent: 0,
+        in_progress: false,
+        made_at: Time::ZERO,
+        sent_at: Time::ZERO,
+        sent_before: Time::ZERO,
+        asked_at: Time::ZERO,
+        runs_there: false,
+        next_at: Time::NEVER,
+        hedge_at: Time::NEVER,
+        deadline: Time::NEVER,
+        buffer: Vec::new(),
+        outcome: None,
+        waker: None,
+        refusal: None,
+    }
+}

@@ -1,0 +1,185 @@
+//! What a table says when a store does not do as it is asked, and acks against a naive model.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use super::{Admission, Answer, CallTable, Duty, Incoming, Payload, Stage, TableLimits};
+use crate::id::{ArgumentHash, Attempt, Seq};
+use crate::service::Kind;
+use crate::store::AbortReason;
+use crate::time::Time;
+use crate::wire::ack::Ack;
+use crate::wire::frame::FrameDecoder;
+use crate::wire::response::{RefusalReason, ResponseHeader, ServerFrame, Status};
+
+const NOW: Time = Time(1_000_000);
+const WINDOW: u32 = 64;
+
+fn table() -> CallTable<u64> {
+    let limits = TableLimits { window: WINDOW, max_running: 8, max_held_bytes: 100 };
+    CallTable::new(limits, Seq::FIRST)
+}
+
+fn request(seq: u64, attempt: u32) -> Incoming {
+    Incoming {
+        seq: Seq(seq),
+        attempt: Attempt(attempt),
+        kind: Kind::Write,
+        hash: ArgumentHash(seq),
+        deadline: NOW + Duration::from_secs(1),
+        settle: false,
+    }
+}
+
+/// What the table has sent since.
+fn sent(table: &mut CallTable<u64>) -> Vec<ResponseHeader> {
+    let mut bytes = Vec::new();
+    table.poll_transmit(&mut bytes);
+    let mut decoder = FrameDecoder::new(1 << 20);
+    let mut input = &bytes[..];
+    let mut headers = Vec::new();
+    loop {
+        let mut finished = Vec::new();
+        let Some(frame) = decoder.next(&mut input, &mut finished).unwrap() else { return headers };
+        if let ServerFrame::Response(header, _) = ServerFrame::decode(frame).unwrap() {
+            headers.push(header);
+        }
+    }
+}
+
+/// The business may have been at its commit when it was stopped. That the record of its end was
+/// refused says nothing of that commit: taken for a refusal of the call, it would be reported as not
+/// executed.
+#[test]
+fn an_abort_that_the_store_refuses_leaves_the_call_open() {
+    let mut table = table();
+    assert!(matches!(table.handle_request(NOW, &request(1, 1)), Admission::Run));
+    assert_eq!(table.handle_started(Seq(1), 7), None);
+    table.handle_timeout(NOW + Duration::from_secs(2));
+    let Some(Duty::Abort(seq, AbortReason::Deadline, 7)) = table.poll_duty() else {
+        panic!("the deadline has passed")
+    };
+    let refused = Answer::Refused(RefusalReason::StoreUnavailable, "full".to_owned());
+    assert_eq!(table.handle_finished(NOW, seq, Stage::Aborting, refused), None);
+    let answers = sent(&mut table);
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0].status, Status::Unknown, "it must be asked for again");
+    assert_eq!(table.running(), 0);
+}
+
+#[test]
+fn a_first_run_that_the_store_refuses_is_refused() {
+    let mut table = table();
+    assert!(matches!(table.handle_request(NOW, &request(1, 1)), Admission::Run));
+    let refused = Answer::Refused(RefusalReason::StoreUnavailable, "full".to_owned());
+    table.handle_finished(NOW, Seq(1), Stage::Business, refused);
+    let status = Status::Refused(RefusalReason::StoreUnavailable);
+    assert_eq!(sent(&mut table)[0].status, status);
+    assert!(matches!(table.handle_request(NOW, &request(1, 2)), Admission::Run), "and tried again");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Request(u64, u32),
+    /// A running call ends, with this many bytes.
+    End(prop::sample::Index, usize),
+    /// The client acknowledges all below, and some above.
+    Ack(u64, Vec<u8>),
+    Cancel(u64),
+    Pass(u64),
+    Attach,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let seq = 1..100u64;
+    let step = prop_oneof![
+        6 => (seq.clone(), 1..4u32).prop_map(|(seq, attempt)| Step::Request(seq, attempt)),
+        4 => (any::<prop::sample::Index>(), 0..80usize).prop_map(|(at, size)| Step::End(at, size)),
+        2 => (seq.clone(), vec(any::<u8>(), 0..10)).prop_map(|(seq, above)| Step::Ack(seq, above)),
+        1 => seq.prop_map(Step::Cancel),
+        1 => (0..2_000u64).prop_map(Step::Pass),
+        1 => Just(Step::Attach),
+    ];
+    vec(step, 0..200)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 256,
+        rng_seed: RngSeed::Fixed(3),
+        ..ProptestConfig::default()
+    })]
+
+    /// Whatever a client sends, the table stays within its limits, runs nothing that was
+    /// acknowledged, and runs no call twice at once.
+    #[test]
+    fn a_table_keeps_within_its_limits(steps in steps()) {
+        let mut table = table();
+        let mut now = NOW;
+        let mut running: Vec<(Seq, Stage)> = Vec::new();
+        let (mut watermark, mut acked) = (Seq::FIRST, BTreeSet::new());
+        for step in steps {
+            match step {
+                Step::Request(seq, attempt) => {
+                    let request = Incoming { deadline: now + Duration::from_secs(1), ..request(seq, attempt) };
+                    let stage = match table.handle_request(now, &request) {
+                        Admission::Handled => None,
+                        Admission::Run => Some(Stage::Business),
+                        Admission::Record(_) => Some(Stage::Recording),
+                        Admission::Settle(_) => Some(Stage::Aborting),
+                    };
+                    if let Some(stage) = stage {
+                        prop_assert!(Seq(seq) >= watermark, "nothing acknowledged runs");
+                        prop_assert!(running.iter().all(|(of, _)| *of != Seq(seq)), "nothing twice");
+                        running.push((Seq(seq), stage));
+                        table.handle_started(Seq(seq), seq);
+                    }
+                }
+                Step::End(index, size) if !running.is_empty() => {
+                    let (seq, stage) = running.remove(index.index(running.len()));
+                    let payload = Payload::Owned(vec![0; size]);
+                    let answer = match stage {
+                        Stage::Business => Answer::Tentative(Status::BusinessError, payload),
+                        _ => Answer::Unknown(String::new()),
+                    };
+                    if table.handle_finished(now, seq, stage, answer).is_some() {
+                        running.push((seq, Stage::Recording));
+                    }
+                }
+                Step::Ack(seq, bitmap) => {
+                    let ack = Ack::new(Seq(seq), &bitmap);
+                    table.handle_ack(ack);
+                    watermark = watermark.max(Seq(seq));
+                    acked.extend(ack.above());
+                }
+                Step::Cancel(seq) => table.handle_cancel(Seq(seq)),
+                Step::Pass(millis) => {
+                    now = now + Duration::from_millis(millis);
+                    table.handle_timeout(now);
+                }
+                Step::Attach => table.handle_attached(),
+                Step::End(..) => {}
+            }
+            while let Some(duty) = table.poll_duty() {
+                let (seq, next) = match duty {
+                    Duty::Abort(seq, _, handle) => {
+                        prop_assert_eq!(handle, seq.0);
+                        (seq, Some(Stage::Aborting))
+                    }
+                    Duty::Forget(handle) => (Seq(handle), None),
+                };
+                running.retain(|(of, _)| *of != seq);
+                running.extend(next.map(|stage| (seq, stage)));
+            }
+            prop_assert_eq!(table.watermark(), watermark);
+            prop_assert!(table.running() <= 8, "no more run than may");
+            prop_assert!(table.slots() <= WINDOW as usize, "no more is kept than the window");
+            prop_assert!(table.held() <= 100 + 80, "no more bytes, but for the latest response");
+            sent(&mut table);
+        }
+    }
+}
