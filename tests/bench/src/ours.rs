@@ -1,0 +1,85 @@
+//! This system as a contender.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use rpc::store::{EmbeddedConfig, EmbeddedStore, MemoryStore, Store};
+use rpc::{Client, Server, Tx};
+use serde::{Deserialize, Serialize};
+
+use crate::work::NAME;
+
+/// An account's name.
+#[derive(Clone, Debug, Serialize, Deserialize, rpc::Schema)]
+pub(crate) struct Name(String);
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An account.
+#[derive(Serialize, Deserialize, rpc::Document)]
+#[document(key = Name, collection = "account")]
+pub(crate) struct Account {
+    balance: u64,
+}
+
+/// The answer to a transfer.
+#[derive(Debug, Serialize, Deserialize, rpc::Schema)]
+pub(crate) struct Receipt {
+    id: u64,
+    balance: u64,
+}
+
+/// The work as a service.
+#[rpc::service]
+pub(crate) trait Work {
+    /// Answers at once.
+    async fn plain(&self, from: String, to: String, amount: u64) -> Receipt;
+
+    /// Adds to an account, exactly once.
+    async fn write(&self, tx: &mut Tx, #[anchor] from: Name, to: String, amount: u64) -> Receipt;
+}
+
+struct Worker;
+
+impl Work for Worker {
+    async fn plain(&self, _from: String, _to: String, amount: u64) -> Receipt {
+        Receipt { id: 7, balance: amount }
+    }
+
+    async fn write(&self, tx: &mut Tx, from: Name, _to: String, amount: u64) -> Receipt {
+        let mut account = tx.get(&from).await.unwrap_or(Account { balance: 0 });
+        account.balance += amount;
+        tx.put(&from, &account);
+        Receipt { id: 7, balance: account.balance }
+    }
+}
+
+pub(crate) async fn serve(durable: bool) -> Result<(), Box<dyn Error>> {
+    let data = tempfile::tempdir()?;
+    let store: Arc<dyn Store> = if durable {
+        Arc::new(EmbeddedStore::open(data.path(), EmbeddedConfig::default())?)
+    } else {
+        Arc::new(MemoryStore::new())
+    };
+    let server = Server::builder(WorkServer::new(Worker), store).bind("127.0.0.1:0").await?;
+    println!("{}", server.address());
+    server.serve().await;
+    Ok(())
+}
+
+pub(crate) async fn connect(address: &str) -> Result<WorkClient, Box<dyn Error>> {
+    Ok(Client::builder().connect([address]).await?)
+}
+
+pub(crate) async fn plain(client: WorkClient) {
+    client.plain(NAME.to_owned(), NAME.to_owned(), 100).await.expect("the server answers");
+}
+
+pub(crate) async fn write(client: WorkClient, caller: usize) {
+    let from = Name(format!("{caller:016}"));
+    client.write(from, NAME.to_owned(), 100).await.expect("the server answers");
+}
