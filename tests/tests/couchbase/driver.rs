@@ -67,7 +67,6 @@ async fn it_connects_and_works_on_documents() {
     assert_eq!(*stale.kind(), ErrorKind::CasMismatch);
     collection.remove("a", RemoveOptions::new().cas(replaced.cas())).await.unwrap();
     assert_eq!(*collection.get("a", None).await.unwrap_err().kind(), ErrorKind::DocumentNotFound);
-    assert!(!collection.exists("a", None).await.unwrap().exists());
 }
 
 #[tokio::test]

@@ -35,8 +35,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// A [`CasBackend`] over one collection of a Couchbase bucket.
 ///
 /// The body is the document as it is given, so SQL++ works on it; metadata is the one extended
-/// attribute [`XATTR`], and must be JSON. Made by
-/// [`CouchbaseStore::connect`](super::CouchbaseStore::connect).
+/// attribute [`XATTR`], and must be JSON. (Couchbase has no empty bodies: one that is nothing but
+/// zero bytes, which no JSON is, is kept with one zero byte more.) Made by
+/// [`CouchbaseStore::connect`](super::CouchbaseStore::connect). Clones share their connections.
+#[derive(Clone)]
 pub struct CouchbaseBackend {
     /// The collection works only as long as its cluster is held.
     _cluster: Cluster,
@@ -55,11 +57,6 @@ pub(super) struct NoRetries;
 #[derive(Debug, thiserror::Error)]
 #[error("no answer from Couchbase within {0:?}")]
 struct TimedOut(Duration);
-
-/// What the driver would refuse anyway, said more clearly.
-#[derive(Debug, thiserror::Error)]
-#[error("Couchbase takes no document with an empty body")]
-struct EmptyBody;
 
 impl CouchbaseBackend {
     pub(super) fn new(cluster: Cluster, config: &CouchbaseConfig) -> CouchbaseBackend {
@@ -124,7 +121,11 @@ impl CouchbaseBackend {
                     let body = found
                         .content_as_raw(1)
                         .map_err(|error| CasError::Unavailable(Arc::new(error)))?;
-                    return Ok(Some(CasDocument { cas: Cas(found.cas()), body, meta }));
+                    return Ok(Some(CasDocument {
+                        cas: Cas(found.cas()),
+                        body: from_stored(body),
+                        meta,
+                    }));
                 }
                 Ok(Err(error)) => error,
                 Err(_) => return Err(CasError::Unavailable(Arc::new(TimedOut(self.read_timeout)))),
@@ -146,9 +147,7 @@ impl CouchbaseBackend {
         meta: &Bytes,
         options: MutateInOptions,
     ) -> Result<Cas, CasError> {
-        if body.is_some_and(Bytes::is_empty) {
-            return Err(CasError::Unavailable(Arc::new(EmptyBody)));
-        }
+        let body = body.map(to_stored);
         let mut specs = Vec::with_capacity(2);
         let is_insert = options.cas.is_none();
         if !(is_insert && meta.is_empty()) {
@@ -159,10 +158,10 @@ impl CouchbaseBackend {
                 UpsertSpecOptions::new().xattr(true),
             ));
         }
-        if let Some(body) = body {
+        if let Some(body) = &body {
             specs.push(MutateInSpec::replace_raw("", body.to_vec(), None));
         }
-        let sizes = Sizes { key, body: body.map_or(0, Bytes::len), meta: meta.len() };
+        let sizes = Sizes { key, body: body.as_ref().map_or(0, Bytes::len), meta: meta.len() };
         let result = self
             .write(sizes, || self.collection.mutate_in(key.as_str(), &specs, options.clone()))
             .await?;
@@ -197,6 +196,18 @@ impl CasBackend for CouchbaseBackend {
         self.write(sizes, || self.collection.remove(key.as_str(), options.clone())).await?;
         Ok(())
     }
+}
+
+fn to_stored(body: &Bytes) -> Bytes {
+    if is_zeros(body) { vec![0; body.len() + 1].into() } else { body.clone() }
+}
+
+fn from_stored(body: Bytes) -> Bytes {
+    if is_zeros(&body) { body.slice(..body.len().saturating_sub(1)) } else { body }
+}
+
+fn is_zeros(body: &[u8]) -> bool {
+    body.iter().all(|byte| *byte == 0)
 }
 
 impl RetryStrategy for NoRetries {
@@ -268,4 +279,19 @@ pub(super) fn may_pass(error: &Error) -> bool {
             | ErrorKind::InternalServerFailure
             | ErrorKind::RequestCanceled
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_body_comes_back() {
+        for body in [&b""[..], &[0], &[0, 0, 0], &[0, 1], b"null", b"{}", b"\"\""] {
+            let stored = to_stored(&Bytes::copy_from_slice(body));
+            assert!(!stored.is_empty());
+            assert_eq!(from_stored(stored), body);
+        }
+        assert_eq!(to_stored(&Bytes::from_static(b"{}")), &b"{}"[..], "JSON stays as it is");
+    }
 }

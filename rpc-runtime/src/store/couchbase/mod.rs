@@ -63,6 +63,17 @@ impl CouchbaseStore {
     pub async fn connect(
         config: CouchbaseConfig,
     ) -> Result<CasStore<CouchbaseBackend>, ConnectError> {
+        let backend = CouchbaseBackend::connect(config).await?;
+        CasStore::new(backend).map_err(ConnectError::Store)
+    }
+}
+
+impl CouchbaseBackend {
+    /// As [`CouchbaseStore::connect`], without the store above.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn connect(config: CouchbaseConfig) -> Result<CouchbaseBackend, ConnectError> {
         config.check()?;
         let options = cluster_options(&config)?;
         let deadline = Deadline::new(&config);
@@ -83,7 +94,7 @@ impl CouchbaseStore {
         let backend = CouchbaseBackend::new(cluster, &config);
         let probe = DocKey::new("rpc", &"probe").expect("a short name");
         deadline.of(backend.get(&probe)).await?.map_err(|error| deadline.unreachable(error))?;
-        CasStore::new(backend).map_err(ConnectError::Store)
+        Ok(backend)
     }
 }
 
