@@ -197,13 +197,14 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         entries.map(|entry| entry.expect("the entry can be read").path()).collect();
     paths.sort();
     for path in paths {
+        let name = path.file_stem().expect("an entry has a name").to_string_lossy();
+        if name.ends_with("tests") {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.file_stem().expect("a file has a name").to_string_lossy();
-            if !name.ends_with("tests") {
-                files.push(path);
-            }
+            files.push(path);
         }
     }
 }

@@ -26,6 +26,8 @@ mod call;
 mod config;
 mod connect;
 mod endpoint;
+#[cfg(test)]
+mod pair_tests;
 mod receive;
 #[cfg(test)]
 mod ring_tests;
