@@ -13,6 +13,8 @@
 //! | `sessions.rs` | the rules of sessions, watermarks and records that every local store shares |
 //! | `memory.rs` | [`MemoryStore`], for tests and for state that may be lost |
 //! | `embedded/` | `EmbeddedStore`, durable on one machine, with group commit |
+//! | `cas/` | `CasStore`, over any key-value store with compare-and-swap |
+//! | `couchbase/` | that store on a Couchbase cluster |
 
 #[cfg(feature = "cas")]
 pub mod cas;

@@ -9,7 +9,9 @@ use couchbase::cluster::Cluster;
 use couchbase::options::cluster_options::ClusterOptions;
 use rpc::store::DocKey;
 use rpc::store::cas::{Cas, CasBackend, CasError};
-use rpc::store::couchbase::{ConnectError, CouchbaseBackend, CouchbaseConfig, MAX_DOCUMENT_BYTES};
+use rpc::store::couchbase::{
+    ConnectError, CouchbaseBackend, CouchbaseConfig, MAX_DOCUMENT_BYTES, MAX_XATTR_BYTES,
+};
 use rpc_tests::node::{Effect, Fault, Node, NodeConfig, On};
 use serde_json::{Value, json};
 
@@ -170,6 +172,9 @@ async fn what_is_too_large_is_not_even_sent() {
     let CasError::TooLarge { what, limit, .. } = refused else { panic!("{refused}") };
     assert!(what.contains("account:alice"), "{what}");
     assert_eq!(limit, MAX_DOCUMENT_BYTES);
+    let huge = bytes(&json!({ "m": "1".repeat(MAX_XATTR_BYTES) }));
+    let refused = backend.insert(&key(), body(1), huge).await.unwrap_err();
+    assert!(matches!(refused, CasError::TooLarge { limit: MAX_XATTR_BYTES, .. }), "{refused}");
     let largest = Bytes::from(vec![b'1'; MAX_DOCUMENT_BYTES - 100]);
     assert_eq!(node.requests("mutate-in"), 0);
     backend.insert(&key(), largest.clone(), meta(1)).await.unwrap();

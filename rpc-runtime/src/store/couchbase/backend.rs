@@ -24,6 +24,9 @@ use crate::store::cas::{Cas, CasBackend, CasDocument, CasError};
 pub const XATTR: &str = "rpc";
 /// The largest document that Couchbase takes, in bytes: body and user attributes together.
 pub const MAX_DOCUMENT_BYTES: usize = 20 << 20;
+/// The largest metadata that is written, in bytes. Couchbase takes as much of system attributes; of
+/// user attributes it takes more, but all of it is written with every change of the document.
+pub const MAX_XATTR_BYTES: usize = 1 << 20;
 /// What Couchbase adds per attribute to the size of a document, and a little more.
 const XATTR_OVERHEAD_BYTES: usize = 64;
 /// The metadata of a document that has none any more: an attribute must have a JSON value.
@@ -230,6 +233,10 @@ impl Sizes<'_> {
     }
 
     fn check(self) -> Result<(), CasError> {
+        if self.meta > MAX_XATTR_BYTES {
+            let what = format!("the metadata of document {}", self.key);
+            return Err(CasError::TooLarge { what, size: self.meta, limit: MAX_XATTR_BYTES });
+        }
         if self.total() > MAX_DOCUMENT_BYTES { Err(self.too_large()) } else { Ok(()) }
     }
 

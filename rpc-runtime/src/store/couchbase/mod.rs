@@ -38,7 +38,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use self::backend::{CouchbaseBackend, MAX_DOCUMENT_BYTES, XATTR};
+pub use self::backend::{CouchbaseBackend, MAX_DOCUMENT_BYTES, MAX_XATTR_BYTES, XATTR};
 use self::backend::{NoRetries, may_pass, timed_out};
 pub use self::config::CouchbaseConfig;
 use super::cas::{CasBackend, CasStore};
