@@ -20,6 +20,8 @@ pub(crate) mod ack;
 pub(crate) mod frame;
 pub(crate) mod handshake;
 #[cfg(test)]
+mod header_size_tests;
+#[cfg(test)]
 mod property_tests;
 pub(crate) mod request;
 pub(crate) mod response;
