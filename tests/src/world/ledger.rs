@@ -96,11 +96,17 @@ pub trait Ledger {
 /// The service on one server.
 #[derive(Debug)]
 pub struct LedgerOn {
-    pub(super) server: String,
-    pub(super) gates: Arc<Gates>,
+    server: String,
+    gates: Arc<Gates>,
 }
 
 impl LedgerOn {
+    /// The service on the server of this name, with gates that tests can close.
+    #[must_use]
+    pub fn new(server: &str, gates: &Arc<Gates>) -> LedgerOn {
+        LedgerOn { server: server.to_owned(), gates: Arc::clone(gates) }
+    }
+
     async fn pass(&self, reference: &str, point: Point) {
         self.gates.pass(&self.server, reference, point).await;
     }

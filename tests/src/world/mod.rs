@@ -82,7 +82,7 @@ impl World {
 
     /// Starts a server, with empty tables, in place of one of this name that was stopped.
     pub fn start_with(&mut self, name: &str, config: ServerConfig) {
-        let ledger = LedgerOn { server: name.to_owned(), gates: Arc::clone(&self.gates) };
+        let ledger = LedgerOn::new(name, &self.gates);
         let store: Arc<dyn Store> = Arc::clone(&self.store) as Arc<dyn Store>;
         let server = rpc::Server::builder(LedgerServer::new(ledger), store)
             .config(config)

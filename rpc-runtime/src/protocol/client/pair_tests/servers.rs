@@ -259,7 +259,11 @@ impl Pair {
                 Duty::Abort(_, reason, number) => (number, Some(reason)),
                 Duty::Forget(number) => (number, None),
             };
-            let job = self.jobs.iter_mut().find(|job| job.number == number).expect("it runs");
+            // A run that is forgotten may have ended already, and only its record be under way.
+            let Some(job) = self.jobs.iter_mut().find(|job| job.number == number) else {
+                assert!(abort.is_none(), "only what runs is ended");
+                continue;
+            };
             job.orphan = true;
             aborts.extend(abort.map(|reason| (job.call.clone(), reason)));
         }
