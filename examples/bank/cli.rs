@@ -65,9 +65,12 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   bank serve --listen 127.0.0.1:4000 --data ./bank-data
   bank serve --listen 127.0.0.1:0 --data ./bank-data    any free port; it is printed
+  bank serve --listen 127.0.0.1:4001 --store couchbase://bank:secret@10.0.0.1/bank
 
 The data outlives the server: start it again on the same directory and all accounts are there. One
-process at a time uses a directory. The first ctrl-c lets running calls finish, a second one does not.
+process at a time uses a directory; any number share a --store, whose user and password may also stand
+in COUCHBASE_USER and COUCHBASE_PASSWORD. The first ctrl-c lets running calls finish, a second one
+does not.
 
 Exit codes: 0 stopped by ctrl-c, 1 the server failed, 2 a flag, the address or the directory cannot
 be used.";
@@ -113,6 +116,9 @@ pub(crate) struct SurviveArgs {
     /// Where the store lies; kept afterwards. Default: a temporary directory, removed
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// A shared store instead of a directory: couchbase://user:password@host/bucket
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub(crate) store: Option<String>,
     /// Write the table and the verdict to this file, too
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -161,8 +167,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000", value_parser = address)]
     pub(crate) listen: SocketAddr,
     /// Where the store lies; made if it is not there
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "store")]
+    pub(crate) data: Option<PathBuf>,
+    /// A store shared with other servers, instead: couchbase://user:password@host/bucket
+    #[arg(long, value_name = "URL", conflicts_with = "data")]
+    pub(crate) store: Option<String>,
     /// How long running calls may take to finish after ctrl-c
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::span)]
     pub(crate) grace: Duration,

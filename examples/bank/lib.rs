@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `cli.rs`, `units.rs`, `failure.rs` | the command line, and how it ends |
 //! | `survive.rs` | the main job, from the first server to the verdict |
+//! | `place.rs` | where the documents lie: a directory or a shared store |
 //! | `plan.rs` | the fault plan: what goes wrong, out of one seed |
 //! | `proxy.rs`, `frames.rs` | the bad network between a client and a server |
 //! | `fleet.rs` | the servers, and their stopping and freezing |
@@ -20,6 +21,7 @@ mod failure;
 mod fleet;
 mod frames;
 mod history;
+mod place;
 mod plan;
 mod progress;
 mod proxy;

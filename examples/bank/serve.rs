@@ -5,7 +5,7 @@ use rpc::{Server, ServerConfig};
 
 use crate::cli::ServeArgs;
 use crate::failure::Failure;
-use crate::survive::open_store;
+use crate::place::{open_directory, open_shared};
 
 /// Serves until ctrl-c, then lets running calls finish.
 pub(crate) async fn serve(args: &ServeArgs) -> Result<(), Failure> {
@@ -15,8 +15,14 @@ pub(crate) async fn serve(args: &ServeArgs) -> Result<(), Failure> {
             .with_writer(std::io::stderr)
             .init();
     }
-    let store = open_store(&args.data)?;
-    let server = Server::builder(BankServer::new(BankService), store)
+    let opened = match (&args.store, &args.data) {
+        (Some(url), _) => open_shared(url).await?,
+        (None, Some(data)) => open_directory(data)?,
+        (None, None) => {
+            return Err(Failure::unusable("say where the data lies: --data or --store"));
+        }
+    };
+    let server = Server::builder(BankServer::new(BankService), opened.store)
         .config(ServerConfig::default().shutdown_limit(args.grace))
         .bind(args.listen)
         .await
@@ -24,10 +30,10 @@ pub(crate) async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     println!(
         "serving the bank on {}, data in {}; ctrl-c stops it",
         server.local_addr(),
-        args.data.display()
+        opened.name
     );
     server.serve_with_shutdown(ctrl_c()).await;
-    println!("stopped; the data stays in {}", args.data.display());
+    println!("stopped; the data stays in {}", opened.name);
     Ok(())
 }
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bank_business::BankClient;
 use rpc::client::Stub as _;
 use rpc::store::Store;
-use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore};
 use rpc::{Client, ClientConfig};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -18,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::cli::SurviveArgs;
 use crate::failure::Failure;
 use crate::fleet::Fleet;
+use crate::place::{open_directory, open_shared};
 use crate::plan::FaultPlan;
 use crate::progress::Progress;
 use crate::proxy::{Faults, Link, Proxy};
@@ -39,16 +39,17 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) async fn survive(args: &SurviveArgs) -> Result<bool, Failure> {
     let plan = Arc::new(args.faults.plan());
     let json = args.json.as_deref().map(JsonFile::create).transpose()?;
-    let data = DataDir::take(args.data.as_deref())?;
-    let store = open_store(data.path())?;
+    // Held until the run is over: it may be a temporary directory.
+    let mut data = None;
+    let opened = match &args.store {
+        Some(url) => open_shared(url).await?,
+        None => open_directory(data.insert(DataDir::take(args.data.as_deref())?).path())?,
+    };
     eprintln!(
         "seed {}: {} servers over {}, {} clients",
-        plan.seed,
-        args.servers,
-        data.path().display(),
-        args.clients
+        plan.seed, args.servers, opened.name, args.clients
     );
-    let report = run(args, &plan, store).await?;
+    let report = run(args, &plan, opened.store).await?;
     println!("{report}");
     if !report.verdict.right {
         println!("The same faults again: --seed {}", plan.seed);
@@ -57,12 +58,6 @@ pub(crate) async fn survive(args: &SurviveArgs) -> Result<bool, Failure> {
         json.write(&report)?;
     }
     Ok(report.verdict.right)
-}
-
-/// Opens the embedded store; its errors say what to do.
-pub(crate) fn open_store(data: &Path) -> Result<Arc<dyn Store>, Failure> {
-    let store = EmbeddedStore::open(data, EmbeddedConfig::default());
-    Ok(Arc::new(store.map_err(Failure::unusable)?))
 }
 
 async fn run(

@@ -185,6 +185,27 @@ impl CouchbaseConfig {
         CouchbaseConfig::from_variables(|name| std::env::var(name).ok())
     }
 
+    /// Takes user, password and bucket from the environment where they are not set: a password in
+    /// a flag is seen by everyone on the machine.
+    #[must_use]
+    pub fn or_env(self) -> CouchbaseConfig {
+        self.or_variables(|name| std::env::var(name).ok())
+    }
+
+    fn or_variables(mut self, variable: impl Fn(&str) -> Option<String>) -> CouchbaseConfig {
+        let settings = [
+            ("COUCHBASE_USER", &mut self.user),
+            ("COUCHBASE_PASSWORD", &mut self.password),
+            ("COUCHBASE_BUCKET", &mut self.bucket),
+        ];
+        for (name, setting) in settings {
+            if setting.is_empty() {
+                *setting = variable(name).unwrap_or_default();
+            }
+        }
+        self
+    }
+
     fn from_variables(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<CouchbaseConfig>, ConnectError> {
@@ -378,6 +399,16 @@ mod tests {
             ("ann", "bank", "test")
         );
         assert!(CouchbaseConfig::from_variables(|_| None).unwrap().is_none());
+    }
+
+    #[test]
+    fn variables_fill_what_is_not_set() {
+        let config = CouchbaseConfig::from_url("couchbase://a/shop").unwrap();
+        let config = config.or_variables(|name| Some(name.to_lowercase()));
+        assert_eq!(
+            (config.user.as_str(), config.password.as_str(), config.bucket.as_str()),
+            ("couchbase_user", "couchbase_password", "shop")
+        );
     }
 
     #[test]

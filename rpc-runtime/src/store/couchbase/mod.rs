@@ -23,6 +23,7 @@ mod config;
 mod verdict;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,27 +75,10 @@ impl CouchbaseBackend {
     /// # Errors
     /// The same.
     pub async fn connect(config: CouchbaseConfig) -> Result<CouchbaseBackend, ConnectError> {
-        config.check()?;
-        let options = cluster_options(&config)?;
-        let deadline = Deadline::new(&config);
-        let cluster = deadline
-            .of(Cluster::connect(&config.url, options))
-            .await?
-            .map_err(|error| deadline.unreachable(error))?;
-
-        let buckets = cluster.buckets();
-        let settings =
-            deadline
-                .of(patiently(|| buckets.get_bucket(&config.bucket, None)))
-                .await?
-                .map_err(|cause| ConnectError::Bucket { bucket: config.bucket.clone(), cause })?;
-        check_bucket(&settings, &config)?;
-        check_collection(&cluster.bucket(&config.bucket), &config, &deadline).await?;
-
-        let backend = CouchbaseBackend::new(cluster, &config);
-        let probe = DocKey::new("rpc", &"probe").expect("a short name");
-        deadline.of(backend.get(&probe)).await?.map_err(|error| deadline.unreachable(error))?;
-        Ok(backend)
+        // Behind a pointer: the driver's futures are nested so deeply that a program which awaits
+        // this one as it is may not compile.
+        let connecting: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connect(config));
+        connecting.await
     }
 }
 
@@ -158,6 +142,29 @@ pub enum ConnectError {
     /// The store above the cluster cannot start.
     #[error(transparent)]
     Store(StoreError),
+}
+
+async fn connect(config: CouchbaseConfig) -> Result<CouchbaseBackend, ConnectError> {
+    config.check()?;
+    let options = cluster_options(&config)?;
+    let deadline = Deadline::new(&config);
+    let cluster = deadline
+        .of(Cluster::connect(&config.url, options))
+        .await?
+        .map_err(|error| deadline.unreachable(error))?;
+
+    let buckets = cluster.buckets();
+    let settings = deadline
+        .of(patiently(|| buckets.get_bucket(&config.bucket, None)))
+        .await?
+        .map_err(|cause| ConnectError::Bucket { bucket: config.bucket.clone(), cause })?;
+    check_bucket(&settings, &config)?;
+    check_collection(&cluster.bucket(&config.bucket), &config, &deadline).await?;
+
+    let backend = CouchbaseBackend::new(cluster, &config);
+    let probe = DocKey::new("rpc", &"probe").expect("a short name");
+    deadline.of(backend.get(&probe)).await?.map_err(|error| deadline.unreachable(error))?;
+    Ok(backend)
 }
 
 fn cluster_options(config: &CouchbaseConfig) -> Result<ClusterOptions, ConnectError> {
