@@ -36,7 +36,6 @@ pub(crate) async fn open_shared(url: &str) -> Result<Opened, Failure> {
 
 /// Says what is missing.
 #[cfg(not(feature = "couchbase"))]
-#[expect(clippy::unused_async, reason = "as where there are shared stores")]
 pub(crate) async fn open_shared(_url: &str) -> Result<Opened, Failure> {
     Err(Failure::unusable("this bank was built without shared stores: --features couchbase"))
 }

@@ -29,7 +29,7 @@ struct Couchbase {
 /// Where the documents lie, for as long as this is held.
 enum Place {
     Node(#[expect(dead_code, reason = "it runs as long as it is held")] Node),
-    Scope(#[expect(dead_code, reason = "it stays as long as it is held")] OwnScope),
+    Scope(#[expect(dead_code, reason = "it stays as long as it is held")] Box<OwnScope>),
 }
 
 impl Couchbase {
@@ -90,7 +90,7 @@ async fn on_node() -> (CouchbaseBackend, Place) {
 async fn on_cluster(config: CouchbaseConfig) -> (CouchbaseBackend, Place) {
     let scope = OwnScope::create(config).await;
     let config = scope.config.clone();
-    (CouchbaseBackend::connect(config).await.unwrap(), Place::Scope(scope))
+    (CouchbaseBackend::connect(config).await.unwrap(), Place::Scope(Box::new(scope)))
 }
 
 /// A scope of a real cluster that goes with all that is in it when this is dropped.

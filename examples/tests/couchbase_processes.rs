@@ -1,0 +1,222 @@
+//! Bank servers as processes that share a Couchbase node, killed and frozen while clients, processes
+//! too, move money. The node is one for tests; see `rpc_tests::node`.
+#![cfg(unix)]
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use rpc_tests::node::{Effect, Fault, Node, NodeConfig, On};
+
+const ACCOUNTS: usize = 8;
+const CLIENTS: usize = 4;
+const CALLS_PER_CLIENT: usize = 12;
+
+/// What the exit codes of `bank call` say of a movement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Done,
+    NotDone,
+    Unknown,
+}
+
+/// A movement, and what its client was told.
+struct Movement {
+    reference: String,
+    from: usize,
+    to: usize,
+    told: Told,
+}
+
+/// The movements that have ended.
+#[derive(Default)]
+struct Made {
+    movements: Mutex<Vec<Movement>>,
+    one_more: Condvar,
+}
+
+impl Made {
+    /// Far more than all movements take.
+    const PATIENCE: Duration = Duration::from_secs(300);
+
+    fn add(&self, movement: Movement) {
+        self.movements.lock().expect("no client panics").push(movement);
+        self.one_more.notify_all();
+    }
+
+    /// Waits until so many have ended.
+    fn wait_for(&self, count: usize) {
+        let movements = self.movements.lock().expect("no client panics");
+        let waited = self
+            .one_more
+            .wait_timeout_while(movements, Made::PATIENCE, |movements| movements.len() < count);
+        let (_movements, timeout) = waited.expect("no client panics");
+        assert!(!timeout.timed_out(), "the clients do not get on");
+    }
+}
+
+/// The `bank` that `cargo test` builds beside this test.
+fn bank() -> Command {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let target = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps");
+    let bank = target.join("examples").join(format!("bank{}", std::env::consts::EXE_SUFFIX));
+    assert!(bank.exists(), "{} is missing: cargo build --examples", bank.display());
+    let mut command = Command::new(bank);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A server process, killed when this is dropped.
+struct Server {
+    process: Child,
+    address: String,
+    store: String,
+}
+
+impl Server {
+    fn start(address: &str, store: &str) -> Server {
+        let mut process = bank()
+            .args(["serve", "--listen", address, "--store", store])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the bank starts");
+        let mut line = String::new();
+        let stdout = process.stdout.as_mut().expect("stdout is piped");
+        BufReader::new(stdout).read_line(&mut line).expect("a server says where it listens");
+        let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
+        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        let address = address.trim_end_matches(',').to_owned();
+        assert!(!line.contains("secret"), "a password was printed: {line}");
+        Server { process, address, store: store.to_owned() }
+    }
+
+    /// Kills it as `kill -9` does, and starts another one in its place.
+    fn replace(&mut self) {
+        self.process.kill().expect("a server of ours can be killed");
+        self.process.wait().expect("a killed process ends");
+        *self = Server::start(&self.address.clone(), &self.store.clone());
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill starts");
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Makes a call; its exit code and what it printed.
+fn call(servers: &str, arguments: &str) -> (i32, String) {
+    let output = bank()
+        .args(["call", "--servers", servers])
+        .args(arguments.split_whitespace())
+        .output()
+        .expect("the bank starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().expect("no signal ends a client"), said)
+}
+
+fn account(number: usize) -> String {
+    format!("account-{number}")
+}
+
+/// One client's movements, one after the other.
+fn work(client: usize, servers: &str, made: &Made) {
+    for number in 0..CALLS_PER_CLIENT {
+        let from = (client + number) % ACCOUNTS;
+        let to = (from + 1 + (client + 3 * number) % (ACCOUNTS - 1)) % ACCOUNTS;
+        let reference = format!("ref-{client:02}-{number:03}");
+        let arguments =
+            format!("transfer {} {} 1.00 --reference {reference}", account(from), account(to));
+        let (code, said) = call(servers, &arguments);
+        let told = match code {
+            0 => Told::Done,
+            // Refused, no server found, or not executed.
+            1..=3 => Told::NotDone,
+            4 => Told::Unknown,
+            other => panic!("exit code {other}: {said}"),
+        };
+        made.add(Movement { reference, from, to, told });
+    }
+}
+
+/// Each acknowledged movement stands once in both accounts, each other one in both or in none.
+fn judge(movements: &[Movement], statements: &HashMap<usize, String>) {
+    for Movement { reference, from, to, told } in movements {
+        let counts = [from, to].map(|account| statements[account].matches(reference).count());
+        let right = match told {
+            Told::Done => counts == [1, 1],
+            Told::NotDone => counts == [0, 0],
+            Told::Unknown => counts == [0, 0] || counts == [1, 1],
+        };
+        assert!(right, "{reference} was {told:?}, and stands {counts:?} times in its accounts");
+    }
+}
+
+#[test]
+fn servers_that_share_a_node_are_killed_and_frozen() {
+    let runtime = tokio::runtime::Runtime::new().expect("there are threads");
+    let node = runtime.block_on(Node::start(NodeConfig::default())).expect("ports are free");
+    let store = node.full_url();
+    let mut servers: Vec<Server> = (0..3).map(|_| Server::start("127.0.0.1:0", &store)).collect();
+    let addresses: Vec<&str> = servers.iter().map(|server| server.address.as_str()).collect();
+    let all = addresses.join(",");
+    for number in 0..ACCOUNTS {
+        for arguments in
+            [format!("open {}", account(number)), format!("deposit {} 100.00", account(number))]
+        {
+            let (code, said) = call(&all, &arguments);
+            assert_eq!(code, 0, "{arguments}: {said}");
+        }
+    }
+    for fault in [
+        Fault::new(Effect::Ambiguous { applied: true }).on(On::Writes).chance(0.03),
+        Fault::new(Effect::Ambiguous { applied: false }).on(On::Writes).chance(0.03),
+        Fault::new(Effect::WriteInProgress).on(On::Writes).chance(0.03),
+        Fault::new(Effect::Cut { applied: true }).on(On::Writes).chance(0.01),
+        Fault::new(Effect::NotMyVbucket).chance(0.02),
+    ] {
+        node.faults().add(fault);
+    }
+
+    let made = Made::default();
+    std::thread::scope(|threads| {
+        for client in 0..CLIENTS {
+            let (all, made) = (&all, &made);
+            threads.spawn(move || work(client, all, made));
+        }
+        let total = CLIENTS * CALLS_PER_CLIENT;
+        made.wait_for(total / 8);
+        servers[0].replace();
+        made.wait_for(total / 4);
+        servers[1].signal("-STOP");
+        made.wait_for(total * 5 / 8);
+        servers[1].signal("-CONT");
+        made.wait_for(total * 3 / 4);
+        servers[2].replace();
+    });
+
+    assert!(node.faults().happened() > 0, "nothing went wrong between servers and node");
+    node.faults().clear();
+    let statements = (0..ACCOUNTS)
+        .map(|number| {
+            let (code, said) = call(&all, &format!("statement {}", account(number)));
+            assert_eq!(code, 0, "{said}");
+            (number, said)
+        })
+        .collect();
+    let movements = made.movements.into_inner().expect("no client panicked");
+    judge(&movements, &statements);
+    let done = movements.iter().filter(|movement| movement.told == Told::Done).count();
+    assert!(done > movements.len() / 2, "only {done} of {} were done", movements.len());
+}
