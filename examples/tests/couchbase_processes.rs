@@ -1,5 +1,9 @@
-//! Bank servers as processes that share a Couchbase node, killed and frozen while clients, processes
-//! too, move money. The node is one for tests; see `rpc_tests::node`.
+//! Bank servers as processes that share a Couchbase bucket, killed and frozen while clients,
+//! processes too, move money.
+//!
+//! With `COUCHBASE_URL` set (and user, password and bucket, see `docs/couchbase.md`) the bucket is on
+//! that cluster, in a scope that is removed afterwards; otherwise it is on a test node, which makes
+//! things go wrong between servers and store as well.
 #![cfg(unix)]
 
 use std::collections::HashMap;
@@ -8,7 +12,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
+use rpc::store::couchbase::CouchbaseConfig;
 use rpc_tests::node::{Effect, Fault, Node, NodeConfig, On};
+use rpc_tests::own_scope::OwnScope;
 
 const ACCOUNTS: usize = 8;
 const CLIENTS: usize = 4;
@@ -166,9 +172,24 @@ fn judge(movements: &[Movement], statements: &HashMap<usize, String>) {
 #[test]
 fn servers_that_share_a_node_are_killed_and_frozen() {
     let runtime = tokio::runtime::Runtime::new().expect("there are threads");
-    let node = runtime.block_on(Node::start(NodeConfig::default())).expect("ports are free");
-    let store = node.full_url();
-    let mut servers: Vec<Server> = (0..3).map(|_| Server::start("127.0.0.1:0", &store)).collect();
+    match CouchbaseConfig::from_env().expect("the environment can be understood") {
+        Some(config) => {
+            let scope = runtime.block_on(OwnScope::create(config));
+            kill_and_freeze(&scope.url(), &[]);
+        }
+        None => {
+            println!("skipped on a real cluster, COUCHBASE_URL is not set: on a test node");
+            let node = runtime.block_on(Node::start(NodeConfig::default()));
+            let node = node.expect("ports are free");
+            kill_and_freeze(&node.full_url(), &[&node]);
+            assert!(node.faults().happened() > 0, "nothing went wrong between servers and node");
+        }
+    }
+}
+
+/// The test, on the store of this URL, with faults on these nodes.
+fn kill_and_freeze(store: &str, nodes: &[&Node]) {
+    let mut servers: Vec<Server> = (0..3).map(|_| Server::start("127.0.0.1:0", store)).collect();
     let addresses: Vec<&str> = servers.iter().map(|server| server.address.as_str()).collect();
     let all = addresses.join(",");
     for number in 0..ACCOUNTS {
@@ -179,15 +200,7 @@ fn servers_that_share_a_node_are_killed_and_frozen() {
             assert_eq!(code, 0, "{arguments}: {said}");
         }
     }
-    for fault in [
-        Fault::new(Effect::Ambiguous { applied: true }).on(On::Writes).chance(0.03),
-        Fault::new(Effect::Ambiguous { applied: false }).on(On::Writes).chance(0.03),
-        Fault::new(Effect::WriteInProgress).on(On::Writes).chance(0.03),
-        Fault::new(Effect::Cut { applied: true }).on(On::Writes).chance(0.01),
-        Fault::new(Effect::NotMyVbucket).chance(0.02),
-    ] {
-        node.faults().add(fault);
-    }
+    nodes.iter().for_each(|node| trouble(node));
 
     let made = Made::default();
     std::thread::scope(|threads| {
@@ -206,8 +219,7 @@ fn servers_that_share_a_node_are_killed_and_frozen() {
         servers[2].replace();
     });
 
-    assert!(node.faults().happened() > 0, "nothing went wrong between servers and node");
-    node.faults().clear();
+    nodes.iter().for_each(|node| node.faults().clear());
     let statements = (0..ACCOUNTS)
         .map(|number| {
             let (code, said) = call(&all, &format!("statement {}", account(number)));
@@ -219,4 +231,17 @@ fn servers_that_share_a_node_are_killed_and_frozen() {
     judge(&movements, &statements);
     let done = movements.iter().filter(|movement| movement.told == Told::Done).count();
     assert!(done > movements.len() / 2, "only {done} of {} were done", movements.len());
+}
+
+/// What goes wrong between servers and store.
+fn trouble(node: &Node) {
+    for fault in [
+        Fault::new(Effect::Ambiguous { applied: true }).on(On::Writes).chance(0.03),
+        Fault::new(Effect::Ambiguous { applied: false }).on(On::Writes).chance(0.03),
+        Fault::new(Effect::WriteInProgress).on(On::Writes).chance(0.03),
+        Fault::new(Effect::Cut { applied: true }).on(On::Writes).chance(0.01),
+        Fault::new(Effect::NotMyVbucket).chance(0.02),
+    ] {
+        node.faults().add(fault);
+    }
 }

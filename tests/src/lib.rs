@@ -3,7 +3,11 @@
 pub mod conformance;
 pub mod contention;
 pub mod disk;
+#[cfg(feature = "model")]
+pub mod model;
 #[cfg(feature = "couchbase")]
 pub mod node;
+#[cfg(feature = "couchbase")]
+pub mod own_scope;
 pub mod simulated;
 pub mod world;

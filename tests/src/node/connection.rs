@@ -105,7 +105,7 @@ fn handle(
         }
         Some(Effect::Cut { applied }) => Next::Cut(done(applied)),
         Some(Effect::Ambiguous { applied }) => {
-            // A write that is refused anyway is refused: only one that could be done is ambiguous.
+            // One that was tried and refused is refused; of one that was lost nobody knows.
             let answer =
                 if applied { session.answer(shared, request) } else { Answer::of(Status::SUCCESS) };
             let answer = match answer.status {

@@ -4,3 +4,4 @@
 mod adapter;
 mod conformance;
 mod driver;
+mod program;
