@@ -1,10 +1,7 @@
 //! What the tests of this project share.
 
 pub mod conformance;
-pub mod contention;
 pub mod disk;
-#[cfg(feature = "model")]
-pub mod model;
 #[cfg(feature = "couchbase")]
 pub mod node;
 #[cfg(feature = "couchbase")]
