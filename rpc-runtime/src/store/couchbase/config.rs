@@ -44,6 +44,8 @@ pub struct CouchbaseConfig {
     pub ca_file: Option<PathBuf>,
     /// See [`CouchbaseConfig::require_durability`].
     pub require_durability: bool,
+    /// See [`CouchbaseConfig::connections`].
+    pub connections: usize,
     /// See [`CouchbaseConfig::connect_timeout`].
     pub connect_timeout: Duration,
     /// See [`CouchbaseConfig::read_timeout`].
@@ -118,6 +120,16 @@ impl CouchbaseConfig {
     #[must_use]
     pub fn require_durability(mut self, required: bool) -> CouchbaseConfig {
         self.require_durability = required;
+        self
+    }
+
+    /// How many connections there are to each node of the cluster; at least 1.
+    ///
+    /// Default 4: the driver (1.1) leaves Nagle's algorithm on, so a request may have to wait on its
+    /// connection until the node has acknowledged the one before it.
+    #[must_use]
+    pub fn connections(mut self, connections: usize) -> CouchbaseConfig {
+        self.connections = connections.max(1);
         self
     }
 
@@ -302,6 +314,7 @@ impl Default for CouchbaseConfig {
             collection: "_default".to_owned(),
             ca_file: None,
             require_durability: true,
+            connections: 4,
             connect_timeout: Duration::from_secs(30),
             read_timeout: Duration::from_millis(2500),
             write_timeout: Duration::from_secs(10),
@@ -320,6 +333,7 @@ impl fmt::Debug for CouchbaseConfig {
             .field("collection", &self.collection)
             .field("ca_file", &self.ca_file)
             .field("require_durability", &self.require_durability)
+            .field("connections", &self.connections)
             .field("connect_timeout", &self.connect_timeout)
             .field("read_timeout", &self.read_timeout)
             .field("write_timeout", &self.write_timeout)

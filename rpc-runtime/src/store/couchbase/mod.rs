@@ -34,7 +34,7 @@ use couchbase::durability_level::DurabilityLevel;
 use couchbase::error::Error;
 use couchbase::management::buckets::bucket_settings::{BucketSettings, EvictionPolicyType};
 use couchbase::management::collections::collection_settings::MaxExpiryValue;
-use couchbase::options::cluster_options::{ClusterOptions, TlsOptions};
+use couchbase::options::cluster_options::{ClusterOptions, KvOptions, TlsOptions};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tokio::time::{Instant, sleep, timeout};
@@ -169,8 +169,9 @@ async fn connect(config: CouchbaseConfig) -> Result<CouchbaseBackend, ConnectErr
 
 fn cluster_options(config: &CouchbaseConfig) -> Result<ClusterOptions, ConnectError> {
     let authenticator = PasswordAuthenticator::new(&config.user, &config.password);
-    let mut options =
-        ClusterOptions::new(authenticator.into()).default_retry_strategy(Arc::new(NoRetries));
+    let mut options = ClusterOptions::new(authenticator.into())
+        .kv_options(KvOptions::new().num_connections(config.connections))
+        .default_retry_strategy(Arc::new(NoRetries));
     if let Some(file) = &config.ca_file {
         let certificates = CertificateDer::pem_file_iter(file)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
