@@ -37,16 +37,17 @@ pub fn holds(scenario: impl AsyncFnOnce(World)) {
 /// # Panics
 /// If the scenario does not fail: then it does not test the rule.
 pub fn must_fail_without(rule: Rule, scenario: impl AsyncFnOnce(World)) {
-    let broken = Broken::rule(rule);
-    QUIET.set(true);
     let network = Network::new();
-    let ended = run(&network, scenario);
-    QUIET.set(false);
-    drop(broken);
-    if ended.is_ok() {
+    if !fails(rule, &network, scenario) {
         eprintln!("{}", network.trace().diagram());
         panic!("the scenario does not notice that {rule:?} is broken");
     }
+}
+
+/// Whether a scenario fails with a rule broken.
+#[must_use]
+pub fn fails_without(rule: Rule, scenario: impl AsyncFnOnce(World)) -> bool {
+    fails(rule, &Network::new(), scenario)
 }
 
 /// Runs a scenario and returns the diagram of what happened.
@@ -57,6 +58,15 @@ pub fn trace_of(scenario: impl AsyncFnOnce(World)) -> String {
     let network = Network::new();
     run(&network, scenario).unwrap_or_else(|panic| resume_unwind(panic));
     network.trace().diagram()
+}
+
+fn fails(rule: Rule, network: &Network, scenario: impl AsyncFnOnce(World)) -> bool {
+    let broken = Broken::rule(rule);
+    QUIET.set(true);
+    let ended = run(network, scenario);
+    QUIET.set(false);
+    drop(broken);
+    ended.is_err()
 }
 
 fn run(network: &Network, scenario: impl AsyncFnOnce(World)) -> std::thread::Result<()> {

@@ -29,6 +29,7 @@ mod response_lost;
 mod responses_reach_their_call;
 mod retry_budget;
 mod server_crash_at_any_step;
+mod storm;
 mod suspect_probe_return;
 mod tentative_only_from_the_latest_attempt;
 mod tentative_recorded_for_a_later_attempt;
