@@ -1,6 +1,6 @@
 //! RPC whose calls happen exactly once.
 //!
-//! Annotate a business trait; [`service`] turns it into a client and a server. Any client may call
+//! Annotate a business trait; [`macro@service`] turns it into a client and a server. Any client may call
 //! any of several servers that share a [`store`]. Messages get lost, connections break, servers
 //! stop, freeze and come back: still every call that is acknowledged took effect exactly once,
 //! every call that did not is reported as such, and asking again is always safe.
@@ -45,7 +45,7 @@
 //! | module | what stands in it | knows nothing of |
 //! | --- | --- | --- |
 //! | [`id`], [`time`] | the names of things, and time as an integer | everything else |
-//! | [`schema`], [`document`], [`service`] | what generated code is made against | sockets, tables |
+//! | [`schema`], [`document`], [`mod@service`] | what generated code is made against | sockets, tables |
 //! | `tx` | [`Tx`] and [`View`], what the business holds while it runs | the wire |
 //! | [`store`] | where an effect and its record become one | the wire |
 //! | `wire` | frames, headers, acks, the handshake, as bytes | documents, tokio |

@@ -1,7 +1,7 @@
 //! The client: typed calls that survive lost messages, cut connections and stopped servers.
 //!
 //! The way of one call: a generated stub makes a [`Call`]; its first poll encodes the arguments and
-//! hands them to the sans-IO core ([`crate::protocol::client`]), which puts the frame into the
+//! hands them to the sans-IO core (`crate::protocol::client`), which puts the frame into the
 //! output of a connection; `connection.rs` writes it, reads the response and hands it to the core,
 //! which wakes the call.
 //!

@@ -1,7 +1,7 @@
 //! The server: takes connections, runs calls, answers them.
 //!
 //! The way of one call: `connection.rs` reads its frame and asks the session's call table
-//! ([`crate::protocol::server`]) what to do; `execute.rs` runs the business and commits; the table
+//! (`crate::protocol::server`) what to do; `execute.rs` runs the business and commits; the table
 //! takes the answer and encodes the response; `connection.rs` writes it.
 //!
 //! | file | what stands in it |

@@ -13,7 +13,7 @@ async fn scenario(mut world: World) {
         match count % 7 {
             0 => Fate::Lose,
             3 => Fate::Delay(Duration::from_millis(u64::from(count) % 50)),
-            _ if count % 97 == 0 && frame.is_any_request() => Fate::CutInside,
+            _ if count.is_multiple_of(97) && frame.is_any_request() => Fate::CutInside,
             _ => Fate::Deliver,
         }
     });

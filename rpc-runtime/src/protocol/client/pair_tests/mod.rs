@@ -194,8 +194,8 @@ impl Pair {
                     self.core.handle_dropped(*seq);
                 }
             }
-            Op::ToServer(server) => self.to_server(server),
-            Op::ToClient(server) => self.to_client(server),
+            Op::ToServer(server) => self.reach_server(server),
+            Op::ToClient(server) => self.reach_client(server),
             Op::Lose(server, to_server, at) => {
                 if let Some(queue) = self.queue(server, to_server) {
                     queue.remove(at.index(queue.len()));
@@ -241,8 +241,8 @@ impl Pair {
             }
             for server in 0..SERVERS {
                 self.connect(server);
-                self.to_server(server);
-                self.to_client(server);
+                self.reach_server(server);
+                self.reach_client(server);
                 self.settle();
             }
             if !self.jobs.is_empty() {

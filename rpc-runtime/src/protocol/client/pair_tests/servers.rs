@@ -82,7 +82,7 @@ impl Pair {
         }
     }
 
-    pub(super) fn to_client(&mut self, server: usize) {
+    pub(super) fn reach_client(&mut self, server: usize) {
         let Some(link) = &mut self.servers[server].link else { return };
         let Some(frame) = link.to_client.pop_front() else { return };
         let mut bytes = Vec::new();
@@ -94,7 +94,7 @@ impl Pair {
         }
     }
 
-    pub(super) fn to_server(&mut self, server: usize) {
+    pub(super) fn reach_server(&mut self, server: usize) {
         let Some(link) = &mut self.servers[server].link else { return };
         let Some(frame) = link.to_server.pop_front() else { return };
         if link.agreement.is_none() {
