@@ -1,6 +1,10 @@
 //! A client that comes back goes on with a higher incarnation: what its earlier life still has on
 //! the wire is fenced.
 
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::Poll;
+
 use rpc::error::{CallError, RejectReason, Unknown};
 use rpc::id::{Identity, Incarnation, SessionId};
 use rpc::store::{Lease, Resume, Store as _};
@@ -38,6 +42,28 @@ async fn at_the_handshake(mut world: World) {
     assert_eq!(ledger.deposit("bob".into(), 1, "new session".into()).await.unwrap(), 1);
 }
 
+async fn its_caller_comes_late(mut world: World) {
+    world.start(&["A"]);
+    let ledger = world.client("client", &["A"]).await;
+    let gate = world.gates.close("A", "zombie", Point::End);
+    let mut call = ledger.deposit("alice".into(), 10, "zombie".into());
+    std::future::poll_fn(|context| {
+        assert!(Pin::new(&mut call).poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    gate.reached().await;
+    come_back(&world).await;
+    gate.open();
+    // The session is lost and a new one is open before the caller looks.
+    world.pause(5_000).await;
+    ledger.deposit("bob".into(), 1, "new session".into()).await.unwrap();
+    let Err(CallError::OutcomeUnknown(id, Unknown::SessionClosed)) = call.await else {
+        panic!("its session was lost")
+    };
+    assert_eq!(id.to_string(), "c1.1", "the id that it had");
+}
+
 /// The client's next life goes on with its session, on another server.
 async fn come_back(world: &World) {
     let trace = world.network.trace();
@@ -61,6 +87,11 @@ fn client_crash_journalled_client() {
 #[test]
 fn an_earlier_life_is_turned_away() {
     holds(at_the_handshake);
+}
+
+#[test]
+fn a_call_keeps_the_id_of_its_session() {
+    holds(its_caller_comes_late);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::EndpointId;
 use crate::error::{NotExecuted, RefusalReason, Unknown};
-use crate::id::{Attempt, MethodId, Seq};
+use crate::id::{Attempt, ClientId, MethodId, Seq};
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::time::Time;
@@ -80,6 +80,8 @@ pub(super) struct Call {
     pub(super) kind: Kind,
     pub(super) method: MethodId,
     pub(super) options: CallOptions,
+    /// Whose session it was sent in; calls that are over may outlive theirs.
+    pub(super) client: ClientId,
     /// The latest attempt that was sent; 0 before the first.
     pub(super) attempts: u32,
     /// How many of the attempts were refused.

@@ -218,6 +218,7 @@ impl Core {
             kind,
             method,
             options,
+            client: self.client,
             attempts: 0,
             refused: 0,
             last_refused: Attempt(0),
@@ -376,7 +377,8 @@ impl Core {
 
     /// The full id of a call.
     pub(crate) fn call_id(&self, seq: Seq) -> CallId {
-        CallId { client: self.client, seq }
+        let sent = self.ring.get(seq).filter(|call| call.attempts > 0);
+        CallId { client: sent.map_or(self.client, |call| call.client), seq }
     }
 
     /// How often a call was sent.

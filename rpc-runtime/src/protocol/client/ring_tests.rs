@@ -10,7 +10,7 @@ use proptest::test_runner::RngSeed;
 
 use super::call::{Call, CallOptions, CallRing, CallState, Caller, Hedge};
 use super::endpoint::EndpointId;
-use crate::id::{Attempt, MethodId, Seq};
+use crate::id::{Attempt, ClientId, MethodId, Seq};
 use crate::service::Kind;
 use crate::time::Time;
 use crate::wire::ack::Ack;
@@ -93,6 +93,7 @@ fn call() -> Call {
             hedge: Hedge::Never,
             trace: None,
         },
+        client: ClientId(1),
         attempts: 0,
         refused: 0,
         last_refused: Attempt(0),

@@ -162,7 +162,7 @@ impl Core {
         let (previous, was_sent) = (call.endpoint, call.state == CallState::Sent);
         let failover = call.attempts > 0 && previous != endpoint;
 
-        let default_deadline = self.config.deadline;
+        let (client, default_deadline) = (self.client, self.config.deadline);
         let call = self.ring.get_mut(seq).expect("looked at above");
         if call.attempts == 0 || kept(Rule::CountAttempts) {
             call.attempts = call.attempts.saturating_add(1);
@@ -189,6 +189,7 @@ impl Core {
         }
         end.in_flight += 1;
         call.state = CallState::Sent;
+        call.client = client;
         call.endpoint = endpoint;
         call.runs_there &= previous == endpoint;
         if !call.runs_there {
