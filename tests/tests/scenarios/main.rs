@@ -1,4 +1,47 @@
-//! One scenario per row of the case table of `docs/protocol.md`, and per rule behind it.
+//! One scenario for each case of `docs/protocol.md`, and for each rule behind them. Every rule is also
+//! broken once, to show that its scenario notices.
+//!
+//! | case | file |
+//! | --- | --- |
+//! | no error | `no_error.rs` |
+//! | business slow | `business_slow.rs` |
+//! | business never answers | `business_never_answers.rs` |
+//! | request lost | `request_lost.rs` |
+//! | response lost | `response_lost.rs` |
+//! | lost twice | `lost_twice.rs` |
+//! | failover after the effect | `failover_after_the_effect.rs` |
+//! | both servers at once | `both_servers_at_once.rs` |
+//! | duplicate response | `duplicate_response.rs` |
+//! | id seen again after its ack | `id_seen_again_after_its_ack.rs` |
+//! | client crash, volatile client | `client_crash_volatile_client.rs` |
+//! | client crash, journalled client | `client_crash_journalled_client.rs` |
+//! | server crash, at any step | `server_crash_at_any_step.rs` |
+//! | zombie server | `zombie_server.rs` |
+//! | caller drops or cancels the call | `caller_drops_the_call.rs` |
+//!
+//! | rule | file |
+//! | --- | --- |
+//! | the watermark stops at the first incomplete call | `ack_up_to_the_gap.rs` |
+//! | a business error rests on one state of what it read | `business_error_saw_one_state.rs` |
+//! | a connection may break at any byte | `connection_cut_anywhere.rs` |
+//! | a scenario is the same each time | `determinism.rs` |
+//! | a frozen server loses no call, and does none twice | `frozen_server.rs` |
+//! | a shutdown costs no call more than a retry | `graceful_shutdown_moves_clients.rs` |
+//! | a hedged call takes effect once | `hedging_executes_once.rs` |
+//! | acks hitchhike, and travel alone only when idle | `lone_ack_only_when_idle.rs` |
+//! | every call ends in time, also with no server | `no_server_in_reach.rs` |
+//! | an id with other arguments is refused | `one_id_one_set_of_arguments.rs` |
+//! | a retry's outcome is recorded, with or without writes | `outcome_of_a_retry_is_recorded.rs` |
+//! | a read is asked again freely, and recorded never | `read_asked_again.rs` |
+//! | a refusal speaks only for its attempt, once | `refusal_speaks_only_for_its_attempt.rs` |
+//! | a response reaches only its own call | `responses_reach_their_call.rs` |
+//! | retries spend a budget | `retry_budget.rs` |
+//! | all faults at once, from seeds | `storm.rs` |
+//! | a silent server is suspected, probed, and comes back | `suspect_probe_return.rs` |
+//! | a late “insufficient funds” is not believed | `tentative_only_from_the_latest_attempt.rs` |
+//! | a tentative outcome belongs to its attempt alone | `tentative_recorded_for_a_later_attempt.rs` |
+//! | asking again settles an unknown outcome | `unknown_settled_by_asking_again.rs` |
+//! | no more calls in flight than the window allows | `window_and_backpressure.rs` |
 
 mod ack_up_to_the_gap;
 mod both_servers_at_once;
