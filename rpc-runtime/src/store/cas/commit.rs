@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::conflict::{Claim, Fate};
+use super::conflict::{Claim, Clear};
 use super::load::{EMPTY_BODY, Loaded, Written};
 use super::meta::{Blob, Change, ClientEntry, Meta, Record, RecordedOutcome, Stage, Token};
 use super::{CasBackend, Inner, anchor_key};
@@ -44,6 +44,13 @@ struct Run<'a, B> {
     token: Token,
 }
 
+/// How a run has ended.
+struct Ending {
+    outcome: CommitOutcome,
+    /// Its stages, if they have won: they are still to become bodies.
+    won: Vec<Staged>,
+}
+
 impl<B: CasBackend> Inner<B> {
     pub(super) async fn commit(
         self: Arc<Self>,
@@ -51,57 +58,98 @@ impl<B: CasBackend> Inner<B> {
     ) -> Result<CommitOutcome, StoreError> {
         limits::check(&commit)?;
         check_limits(&commit)?;
+        loop {
+            let outcome = self.commit_once(&commit).await?;
+            // What was not read cannot have changed: the same run can go again.
+            if outcome != CommitOutcome::Conflict || !commit.reads.is_empty() {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    async fn commit_once(self: &Arc<Self>, commit: &Commit) -> Result<CommitOutcome, StoreError> {
         if let Err(refusal) = self.check_session(&commit.call).await? {
             return Ok(CommitOutcome::Refused(refusal));
         }
         let key = anchor_key(&commit.call);
+        let claim = Claim::of(&commit.call, &key);
         let seen = commit.reads.iter().find(|read| read.key == key).and_then(ReadVersion::memo);
+        if let Some(known) = seen.as_deref().and_then(|seen| known_end(seen, &commit.call)) {
+            return Ok(known);
+        }
+        let turn = self.turns.enter(&claim, documents(commit, &key));
+        if turn.wait().await && !commit.reads.is_empty() {
+            turn.keep(&claim, self.meetings.losses(commit.call.id));
+            return Ok(CommitOutcome::Conflict);
+        }
+        if self.let_older_go_first(commit, &claim).await {
+            turn.keep(&claim, self.meetings.losses(commit.call.id));
+            return Ok(CommitOutcome::Conflict);
+        }
         let anchor = match seen {
             Some(seen) => Loaded::clone(&seen),
             None => self.load_effective(&key).await?,
         };
         let run = Run {
-            store: &self,
+            store: self,
             call: &commit.call,
-            claim: Claim::of(&commit.call, &key),
-            anchor_key: key,
+            claim: claim.clone(),
+            anchor_key: key.clone(),
             anchor,
             token: self.new_token(),
         };
-        let outcome = run.run(&commit).await?;
-        match outcome {
-            CommitOutcome::Conflict => self.meetings.pause(&self, commit.call.id).await,
-            _ => self.meetings.forget(commit.call.id),
+        let Ending { outcome, won } = run.run(commit).await?;
+        if outcome == CommitOutcome::Conflict {
+            let losses = self.meetings.pause(self, commit.call.id).await;
+            turn.keep(&claim, losses);
+            return Ok(outcome);
+        }
+        self.meetings.forget(commit.call.id);
+        if !won.is_empty() {
+            let rest = turn.end_on(&key);
+            tokio::spawn(Arc::clone(self).unstage(key, commit.call.id, won, rest));
         }
         Ok(outcome)
+    }
+
+    /// Waits for older calls that want what this run has read. Returns whether it has waited: then
+    /// what was read is old.
+    async fn let_older_go_first(&self, commit: &Commit, claim: &Claim) -> bool {
+        let mut has_waited = false;
+        for read in &commit.reads {
+            let Some(seen) = read.memo::<Loaded>() else { continue };
+            if let Some(wish) = claim.wish_before(&seen.meta) {
+                let anchor = DocKey::stored(&wish.anchor);
+                has_waited |= self.wait_for(wish.call(), &anchor, claim).await;
+            }
+        }
+        has_waited
     }
 }
 
 impl<B: CasBackend> Run<'_, B> {
-    async fn run(&self, commit: &Commit) -> Result<CommitOutcome, StoreError> {
-        match look_for(&self.anchor.meta, self.call) {
-            LookUp::Unknown => {}
-            LookUp::Recorded(outcome) => return Ok(CommitOutcome::Recorded(outcome)),
-            LookUp::Refused(refusal) => return Ok(CommitOutcome::Refused(refusal)),
+    async fn run(&self, commit: &Commit) -> Result<Ending, StoreError> {
+        if let Some(known) = known_end(&self.anchor, self.call) {
+            return Ok(known.into());
         }
         if self.anchor.meta.stage.is_some() {
             self.store.make_way(&self.anchor_key, &self.anchor, &self.claim).await?;
-            return Ok(CommitOutcome::Conflict);
+            return Ok(CommitOutcome::Conflict.into());
         }
         if commit.writes.is_empty() {
             // Nothing that was read is changed, so nothing needs to be held in place: it is enough
             // that all of it was true at one moment.
             if self.store.confirm(&commit.reads).await? == Confirm::Changed {
-                return Ok(CommitOutcome::Conflict);
+                return Ok(CommitOutcome::Conflict.into());
             }
             return self.write_anchor(commit, None, Vec::new()).await;
         }
         let staged = match self.stage_all(commit).await {
             Ok(staged) => staged,
-            Err(NotStaged::Changed) => return Ok(CommitOutcome::Conflict),
+            Err(NotStaged::Changed) => return Ok(CommitOutcome::Conflict.into()),
             Err(NotStaged::Occupied(key, loaded)) => {
                 self.store.make_way(&key, &loaded, &self.claim).await?;
-                return Ok(CommitOutcome::Conflict);
+                return Ok(CommitOutcome::Conflict.into());
             }
             Err(NotStaged::Store(error)) => return Err(error),
         };
@@ -167,6 +215,7 @@ impl<B: CasBackend> Run<'_, B> {
             return Err(NotStaged::Occupied(key, Box::new(loaded)));
         }
         let token = self.token;
+        self.claim.fulfil(&mut loaded.meta);
         loaded.meta.stage = Some(Stage {
             anchor: self.anchor_key.as_str().to_owned(),
             anchor_cas: self.anchor.cas.map(|cas| cas.0),
@@ -194,7 +243,7 @@ impl<B: CasBackend> Run<'_, B> {
         commit: &Commit,
         token: Option<Token>,
         staged: Vec<Staged>,
-    ) -> Result<CommitOutcome, StoreError> {
+    ) -> Result<Ending, StoreError> {
         let (body, meta) = self.committed_anchor(commit, token, &staged);
         let id = self.call.id;
         let is_ours = |meta: &Meta| match token {
@@ -206,17 +255,11 @@ impl<B: CasBackend> Run<'_, B> {
         match written {
             Ok(Written::Done(_)) => {
                 self.store.tidy.forget_cleared(&self.anchor_key, &meta);
-                if !staged.is_empty() {
-                    let store = Arc::clone(self.store);
-                    tokio::spawn(store.unstage(self.anchor_key.clone(), id, staged));
-                }
                 self.store.consider_tidying(&self.anchor_key, &meta);
-                Ok(CommitOutcome::Committed(Committed::new(commit.result.clone())))
+                let committed = Committed::new(commit.result.clone());
+                Ok(Ending { outcome: CommitOutcome::Committed(committed), won: staged })
             }
-            Ok(Written::Lost) => {
-                self.take_back(staged).await;
-                self.lost().await
-            }
+            Ok(Written::Lost) => Ok(self.lost(staged).await?.into()),
             // The record may be there or not: the stages wait for whoever asks the anchor.
             Err(error @ StoreError::Unknown { .. }) => Err(error),
             Err(error) => {
@@ -235,6 +278,7 @@ impl<B: CasBackend> Run<'_, B> {
     ) -> (Option<Bytes>, Meta) {
         let mut meta = self.anchor.meta.clone();
         meta.fence = None;
+        self.claim.fulfil(&mut meta);
         self.store.tidy.apply(&self.anchor_key, &mut meta);
         let entry = meta.clients.entry(self.call.id.client.0).or_default();
         entry.incarnation = entry.incarnation.max(self.call.incarnation.0);
@@ -265,16 +309,21 @@ impl<B: CasBackend> Run<'_, B> {
 
     /// The anchor is in another state: somebody has won. If it was another run of this call, its
     /// result is this call's result.
-    async fn lost(&self) -> Result<CommitOutcome, StoreError> {
-        let now = self.store.load(&self.anchor_key).await.map_err(not_committed)?;
-        match look_for(&now.meta, self.call) {
-            LookUp::Recorded(outcome) => Ok(CommitOutcome::Recorded(outcome)),
-            LookUp::Refused(refusal) => Ok(CommitOutcome::Refused(refusal)),
-            LookUp::Unknown => {
-                self.store.wait_for_winner(&now, self.token, &self.claim).await;
-                Ok(CommitOutcome::Conflict)
-            }
+    async fn lost(&self, staged: Vec<Staged>) -> Result<CommitOutcome, StoreError> {
+        // Looked at first: a winner that has lost too takes its stages back as well.
+        let now = self.store.load(&self.anchor_key).await.map_err(not_committed);
+        let losses = self.store.meetings.losses(self.call.id);
+        let enough = if staged.is_empty() { LOSSES_BEFORE_WISH } else { 0 };
+        self.take_back(staged).await;
+        let now = now?;
+        if let Some(known) = known_end(&now, self.call) {
+            return Ok(known);
         }
+        if losses >= enough {
+            self.store.leave_wish(&self.anchor_key, &now, &self.claim).await;
+        }
+        self.store.wait_for_winner(&now, self.token, &self.claim).await;
+        Ok(CommitOutcome::Conflict)
     }
 
     /// Removes the stages of a run that will not commit. What cannot be removed now, whoever meets
@@ -282,12 +331,34 @@ impl<B: CasBackend> Run<'_, B> {
     async fn take_back(&self, staged: Vec<Staged>) {
         let store = self.store;
         join_all(staged.iter().map(|stage| async move {
-            if let Err(error) = store.clear_stage(&stage.key, &stage.loaded, Fate::Lost).await {
+            if let Err(error) = store.clear_stage(&stage.key, &stage.loaded, Clear::Back).await {
                 tracing::debug!(key = %stage.key, %error, "a lost stage stays for now");
             }
         }))
         .await;
     }
+}
+
+impl From<CommitOutcome> for Ending {
+    fn from(outcome: CommitOutcome) -> Ending {
+        Ending { outcome, won: Vec::new() }
+    }
+}
+
+/// How a call has ended or why it never will, if its anchor knows.
+fn known_end(anchor: &Loaded, call: &CallRef) -> Option<CommitOutcome> {
+    match look_for(&anchor.meta, call) {
+        LookUp::Unknown => None,
+        LookUp::Recorded(outcome) => Some(CommitOutcome::Recorded(outcome)),
+        LookUp::Refused(refusal) => Some(CommitOutcome::Refused(refusal)),
+    }
+}
+
+/// All documents of a commit.
+fn documents(commit: &Commit, anchor: &DocKey) -> Vec<DocKey> {
+    let written = commit.writes.iter().map(|write| &write.key);
+    let read = commit.reads.iter().map(|read| &read.key);
+    written.chain(read).chain([anchor]).cloned().collect()
 }
 
 /// What metadata can hold: less than what a body can.
@@ -345,6 +416,10 @@ pub const MAX_STAGED_BYTES: usize = 704 << 10;
 /// The largest result: the results of all calls on one anchor that are not acknowledged yet share
 /// its metadata.
 pub const MAX_RECORDED_BYTES: usize = 128 << 10;
+
+/// How often a run over one document loses before its call asks others to leave it the document:
+/// mostly it wins before, and asking costs a write and whatever is on its way to the document.
+const LOSSES_BEFORE_WISH: u32 = 4;
 
 /// The pause after a first conflict, and the longest: conflicts are usually over sooner.
 pub(super) const CONFLICT_PAUSE: Duration = Duration::from_millis(1);

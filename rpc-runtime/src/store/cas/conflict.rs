@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::commit::{CONFLICT_PAUSE, MAX_CONFLICT_PAUSE};
 use super::load::{EMPTY_BODY, Loaded, Written};
-use super::meta::{Change, Fence, Meta, Stage, Token};
+use super::meta::{Change, Fence, Meta, Stage, Token, Wish};
 use super::{CasBackend, CasError, Inner};
 use crate::id::{Attempt, CallId, ClientId, Seq};
 use crate::store::{CallRef, DocKey, StoreError};
@@ -29,36 +29,46 @@ pub(super) enum Fate {
     Undecided,
 }
 
+/// What is to be done with a stage whose run is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clear {
+    /// Its run has won: the change takes effect.
+    Forward,
+    /// Its run has lost, and its call will run again: the document is left to it for a while.
+    Back,
+    /// Its run has lost and its owner is most likely dead: nobody need wait for it.
+    Abandoned,
+}
+
 /// A call as it stands in conflicts. Among calls the oldest has the right of way, then the lower
 /// id; among runs of one call the highest attempt. That order survives retries, so of any two calls
 /// in conflict the same one goes on.
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
-    call: CallId,
-    attempt: Attempt,
-    born: WallTime,
-    anchor: DocKey,
+    pub(super) call: CallId,
+    pub(super) attempt: Attempt,
+    pub(super) born: WallTime,
+    pub(super) anchor: DocKey,
 }
 
 /// Which calls have met which others' stages since when, and how often each call has lost. Per
 /// call, not per run: a call that starts over again and again is still the same obstacle.
 #[derive(Debug, Default)]
 pub(super) struct Meetings {
-    known: Mutex<Known>,
+    known: Mutex<HashMap<CallId, Known>>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
-    since: HashMap<(CallId, CallId), Instant>,
-    losses: HashMap<CallId, u32>,
+    since: HashMap<CallId, Instant>,
+    losses: u32,
 }
 
 /// How long a call with the right of way lets another finish, and how long one without it does: long
 /// against a commit, short against a time-out.
 const PATIENCE_OF_FIRST: Duration = Duration::from_millis(10);
 const PATIENCE_OF_SECOND: Duration = Duration::from_millis(250);
-/// How often a decided winner is looked for, and the pause between the looks.
-const WINNER_LOOKS: u32 = 25;
+/// The pause between two looks for whether a call with the right of way is over.
 const WINNER_PAUSE: Duration = Duration::from_millis(4);
 /// Conflicts remembered at once; beyond it they are forgotten, which costs patience, not safety.
 const MAX_MEETINGS: usize = 65_536;
@@ -83,7 +93,31 @@ impl Claim {
         if self.call == stage.call() {
             return self.attempt.0 >= stage.attempt;
         }
-        (self.born.0, self.call) < (stage.born, stage.call())
+        self.age() < (stage.born, stage.call())
+    }
+
+    /// What the right of way among calls goes by.
+    fn age(&self) -> (u64, CallId) {
+        (self.born.0, self.call)
+    }
+
+    /// The call that a document should be left to, if that is an older one.
+    pub(super) fn wish_before<'a>(&self, meta: &'a Meta) -> Option<&'a Wish> {
+        meta.wish.as_ref().filter(|wish| wish.age() < self.age())
+    }
+
+    /// Forgets the wish of this call, or of one that was let go first for long enough.
+    pub(super) fn fulfil(&self, meta: &mut Meta) {
+        meta.wish.take_if(|wish| wish.age() <= self.age());
+    }
+
+    fn wish(&self) -> Wish {
+        Wish {
+            client: self.call.client.0,
+            seq: self.call.seq.0,
+            born: self.born.0,
+            anchor: self.anchor.as_str().to_owned(),
+        }
     }
 }
 
@@ -96,13 +130,15 @@ impl<B: CasBackend> Inner<B> {
         claim: &Claim,
     ) -> Result<(), StoreError> {
         let mut loaded = met.clone();
+        let mut lost = Clear::Back;
         loop {
             let Some(stage) = loaded.meta.stage.clone() else { return Ok(()) };
             let anchor_key = DocKey::stored(&stage.anchor);
             let anchor = self.load(&anchor_key).await?;
             match fate_of(&anchor, &stage) {
                 Fate::Undecided => {}
-                decided => return self.clear_stage(key, &loaded, decided).await,
+                Fate::Won => return self.clear_stage(key, &loaded, Clear::Forward).await,
+                Fate::Lost => return self.clear_stage(key, &loaded, lost).await,
             }
             let patience =
                 if claim.goes_before(&stage) { PATIENCE_OF_FIRST } else { PATIENCE_OF_SECOND };
@@ -111,6 +147,7 @@ impl<B: CasBackend> Inner<B> {
                 tokio::time::sleep(CONFLICT_PAUSE + self.jitter(CONFLICT_PAUSE * 4)).await;
             } else {
                 self.fence(&anchor_key, &anchor, &stage, claim).await?;
+                lost = Clear::Abandoned;
             }
             let again = self.load(key).await?;
             if again.cas != loaded.cas {
@@ -152,7 +189,7 @@ impl<B: CasBackend> Inner<B> {
         &self,
         key: &DocKey,
         loaded: &Loaded,
-        fate: Fate,
+        how: Clear,
     ) -> Result<(), StoreError> {
         let Some(stage) = &loaded.meta.stage else { return Ok(()) };
         let token = stage.token;
@@ -162,16 +199,21 @@ impl<B: CasBackend> Inner<B> {
                 return Ok(());
             };
             let Some(cas) = now.cas else { return Ok(()) };
-            let body = match (fate, stage.change) {
-                (Fate::Won, Change::Put(body)) => {
+            let call = stage.call();
+            now.meta.wish.take_if(|wish| wish.call() == call);
+            if how == Clear::Back {
+                now.meta.wish(stage.wish());
+            }
+            let body = match (how, stage.change) {
+                (Clear::Forward, Change::Put(body)) => {
                     now.meta.absent = false;
                     Some(body.0)
                 }
-                (Fate::Won, Change::Delete) => {
+                (Clear::Forward, Change::Delete) => {
                     now.meta.absent = true;
                     Some(Bytes::from_static(EMPTY_BODY))
                 }
-                (Fate::Won, Change::Guard) | (Fate::Lost | Fate::Undecided, _) => None,
+                (Clear::Forward, Change::Guard) | (Clear::Back | Clear::Abandoned, _) => None,
             };
             if now.meta.is_void() {
                 match self.backend.remove(key, cas).await {
@@ -196,21 +238,43 @@ impl<B: CasBackend> Inner<B> {
     pub(super) async fn wait_for_winner(&self, anchor: &Loaded, token: Token, claim: &Claim) {
         let fence = anchor.meta.fence.as_ref().filter(|fence| fence.token == token);
         let stage = anchor.meta.stage.as_ref().filter(|stage| !claim.goes_before(stage));
-        let (winner, key) = match (fence, stage) {
-            (Some(fence), _) => {
+        let (winner, key) = match (fence, stage, claim.wish_before(&anchor.meta)) {
+            (Some(fence), ..) => {
                 let client = ClientId(fence.winner_client);
                 let winner = CallId { client, seq: Seq(fence.winner_seq) };
                 (winner, DocKey::stored(&fence.winner_anchor))
             }
-            (None, Some(stage)) => (stage.call(), DocKey::stored(&stage.anchor)),
-            (None, None) => return,
+            (None, Some(stage), _) => (stage.call(), DocKey::stored(&stage.anchor)),
+            (None, None, Some(wish)) => (wish.call(), DocKey::stored(&wish.anchor)),
+            (None, None, None) => return,
         };
-        for _ in 0..WINNER_LOOKS {
-            let finished = self.load(&key).await.is_ok_and(|now| now.meta.record(winner).is_some());
-            if finished {
-                return;
+        self.wait_for(winner, &key, claim).await;
+    }
+
+    /// Lets a call go first that wants what this one wants, until it is over; not for ever. Returns
+    /// whether there was anything to wait for.
+    pub(super) async fn wait_for(&self, other: CallId, anchor: &DocKey, claim: &Claim) -> bool {
+        let since = self.meetings.met(claim.call, other);
+        let mut has_waited = false;
+        while since.elapsed() < PATIENCE_OF_SECOND {
+            if self.load(anchor).await.is_ok_and(|now| now.meta.has_ended(other)) {
+                break;
             }
+            has_waited = true;
             tokio::time::sleep(WINNER_PAUSE + self.jitter(WINNER_PAUSE)).await;
+        }
+        has_waited
+    }
+
+    /// Asks younger calls to leave the anchor to this one. If it changes meanwhile: so be it.
+    pub(super) async fn leave_wish(&self, key: &DocKey, anchor: &Loaded, claim: &Claim) {
+        let (mut meta, wish) = (anchor.meta.clone(), claim.wish());
+        if anchor.cas.is_none() || !meta.wish(wish.clone()) {
+            return;
+        }
+        let is_ours = |meta: &Meta| meta.wish.as_ref() == Some(&wish);
+        if let Err(error) = self.write(key, anchor.cas, None, &meta, is_ours).await {
+            tracing::debug!(%key, %error, "a call goes on without having asked for its anchor");
         }
     }
 }
@@ -219,36 +283,42 @@ impl Meetings {
     /// When this call first met that other one.
     fn met(&self, call: CallId, other: CallId) -> Instant {
         let mut known = self.lock();
-        if known.since.len() >= MAX_MEETINGS {
-            known.since.clear();
-        }
-        *known.since.entry((call, other)).or_insert_with(Instant::now)
+        *Self::of(&mut known, call).since.entry(other).or_insert_with(Instant::now)
     }
 
-    /// Lets whoever won go on: a pause that grows with the losses of the call.
-    pub(super) async fn pause<B: CasBackend>(&self, store: &Inner<B>, call: CallId) {
+    /// How often this call has lost.
+    pub(super) fn losses(&self, call: CallId) -> u32 {
+        self.lock().get(&call).map_or(0, |known| known.losses)
+    }
+
+    /// Lets whoever won go on: a pause that grows with the losses of the call, which it returns.
+    pub(super) async fn pause<B: CasBackend>(&self, store: &Inner<B>, call: CallId) -> u32 {
         let losses = {
             let mut known = self.lock();
-            if known.losses.len() >= MAX_MEETINGS {
-                known.losses.clear();
-            }
-            let losses = known.losses.entry(call).or_insert(0);
-            *losses = losses.saturating_add(1);
-            *losses
+            let known = Self::of(&mut known, call);
+            known.losses = known.losses.saturating_add(1);
+            known.losses
         };
-        let longest = (CONFLICT_PAUSE * (1 << losses.min(8))).min(MAX_CONFLICT_PAUSE);
+        let longest = (CONFLICT_PAUSE * (1 << losses.saturating_sub(4).min(8)))
+            .min(MAX_CONFLICT_PAUSE)
+            - CONFLICT_PAUSE;
         tokio::time::sleep(store.jitter(longest)).await;
+        losses
     }
 
     /// The call is over.
     pub(super) fn forget(&self, call: CallId) {
-        let mut known = self.lock();
-        if known.losses.remove(&call).is_some() || !known.since.is_empty() {
-            known.since.retain(|(waiting, _), _| *waiting != call);
-        }
+        self.lock().remove(&call);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn of(known: &mut HashMap<CallId, Known>, call: CallId) -> &mut Known {
+        if known.len() >= MAX_MEETINGS && !known.contains_key(&call) {
+            known.clear();
+        }
+        known.entry(call).or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,6 +27,10 @@ pub(super) struct Meta {
     /// The run that this anchor was last fenced against, and who won.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub(super) fence: Option<Fence>,
+    /// The oldest call that wants the document and has lost it before. A courtesy: younger calls
+    /// let it go first, for a while.
+    #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
+    pub(super) wish: Option<Wish>,
     /// Which write made this state, on documents of our own (sessions, client ids).
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub(super) mark: Option<Token>,
@@ -124,6 +128,19 @@ pub(super) struct Fence {
     pub(super) winner_anchor: String,
 }
 
+/// A call that wants a document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Wish {
+    #[serde(rename = "c")]
+    pub(super) client: u64,
+    #[serde(rename = "q")]
+    pub(super) seq: u64,
+    #[serde(rename = "b")]
+    pub(super) born: u64,
+    #[serde(rename = "a")]
+    pub(super) anchor: String,
+}
+
 /// The unique name of one run of one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Token(pub(super) u64, pub(super) u64);
@@ -144,6 +161,16 @@ impl Meta {
         serde_json::to_vec(self).expect("metadata has no keys that JSON cannot have").into()
     }
 
+    /// Leaves the document to a call that has lost it, unless an older one wants it too. Returns
+    /// whether that is news.
+    pub(super) fn wish(&mut self, wish: Wish) -> bool {
+        let is_news = self.wish.as_ref().is_none_or(|other| wish.age() < other.age());
+        if is_news {
+            self.wish = Some(wish);
+        }
+        is_news
+    }
+
     /// Whether the document can be removed: it is no document, and nothing here must be remembered.
     pub(super) fn is_void(&self) -> bool {
         self.absent && self.clients.is_empty() && self.stage.is_none()
@@ -151,6 +178,15 @@ impl Meta {
 
     pub(super) fn record(&self, call: CallId) -> Option<&Record> {
         self.clients.get(&call.client.0)?.records.get(&call.seq.0)
+    }
+
+    /// Whether the anchor knows that a call is over: by its record, or by its client's
+    /// acknowledgement after which the record may have gone.
+    pub(super) fn has_ended(&self, call: CallId) -> bool {
+        let entry = self.clients.get(&call.client.0);
+        entry.is_some_and(|entry| {
+            call.seq.0 < entry.watermark || entry.records.contains_key(&call.seq.0)
+        })
     }
 
     /// Whether the anchor holds the record of this very run.
@@ -162,6 +198,24 @@ impl Meta {
 impl Stage {
     pub(super) fn call(&self) -> CallId {
         CallId { client: ClientId(self.client), seq: Seq(self.seq) }
+    }
+}
+
+impl Stage {
+    /// What its call wants if the run has lost.
+    pub(super) fn wish(&self) -> Wish {
+        Wish { client: self.client, seq: self.seq, born: self.born, anchor: self.anchor.clone() }
+    }
+}
+
+impl Wish {
+    pub(super) fn call(&self) -> CallId {
+        CallId { client: ClientId(self.client), seq: Seq(self.seq) }
+    }
+
+    /// What the right of way goes by.
+    pub(super) fn age(&self) -> (u64, CallId) {
+        (self.born, self.call())
     }
 }
 
@@ -235,6 +289,7 @@ mod tests {
             clients: BTreeMap::from([(3, entry)]),
             stage: Some(stage),
             fence: None,
+            wish: Some(Wish { client: 3, seq: 7, born: 900, anchor: "account:eve".to_owned() }),
             mark: None,
         };
         assert_eq!(Meta::decode(&meta.encode()).unwrap(), meta);

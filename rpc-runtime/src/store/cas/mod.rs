@@ -17,6 +17,7 @@
 //! | `load.rs` | reading and writing documents, and settling ambiguous writes |
 //! | `commit.rs` | one run: stage, commit point, what follows |
 //! | `conflict.rs` | who meets a stage: roll forward, roll back, wait, fence |
+//! | `turns.rs` | runs of one process that want the same documents go one after the other |
 //! | `session.rs` | session documents, client ids, leases |
 //! | `tidy.rs` | what is known to be cleared, and what may be collected |
 
@@ -27,16 +28,18 @@ mod load;
 mod meta;
 mod session;
 mod tidy;
+mod turns;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::backend::{Cas, CasBackend, CasDocument, CasError};
 pub use self::commit::{MAX_RECORDED_BYTES, MAX_STAGED_BYTES};
-use self::conflict::{Fate, Meetings, fate_of};
+use self::conflict::{Clear, Fate, Meetings, fate_of};
 use self::load::Loaded;
 use self::meta::Token;
 use self::session::Sessions;
 use self::tidy::Tidy;
+use self::turns::Turns;
 use super::{
     CallRef, Commit, CommitOutcome, Confirm, DocKey, Lease, LookUp, ReadVersion, Resume, Store,
     StoreError, StoreFuture, Version, Versioned, sealed,
@@ -62,6 +65,7 @@ struct Inner<B> {
     rng: Mutex<fastrand::Rng>,
     sessions: Sessions,
     meetings: Meetings,
+    turns: Turns,
     tidy: Tidy,
 }
 
@@ -92,6 +96,7 @@ impl<B: CasBackend> CasStore<B> {
                 rng: Mutex::new(fastrand::Rng::with_seed(seed)),
                 sessions: Sessions::default(),
                 meetings: Meetings::default(),
+                turns: Turns::default(),
                 tidy: Tidy::default(),
             }),
         }
@@ -191,12 +196,12 @@ impl<B: CasBackend> Inner<B> {
             let anchor = self.load_named(&stage.anchor).await?;
             match fate_of(&anchor, stage) {
                 Fate::Won => {
-                    self.clear_stage(key, &loaded, Fate::Won).await?;
+                    self.clear_stage(key, &loaded, Clear::Forward).await?;
                     loaded = self.load(key).await?;
                 }
                 // Nobody waits for it, and whoever writes the document would have to clear it.
                 Fate::Lost => {
-                    self.clear_stage(key, &loaded, Fate::Lost).await?;
+                    self.clear_stage(key, &loaded, Clear::Back).await?;
                     loaded = self.load(key).await?;
                 }
                 Fate::Undecided => {

@@ -7,13 +7,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::time::Instant;
 
 use super::commit::Staged;
-use super::conflict::Fate;
+use super::conflict::Clear;
 use super::load::Written;
 use super::meta::{Meta, Token};
+use super::turns::Rest;
 use super::{CasBackend, Inner};
 use crate::id::{CallId, ClientId, Seq};
 use crate::store::{DocKey, StoreError};
@@ -34,12 +37,17 @@ struct Seen {
     over: HashSet<u64>,
     /// Anchors that a task is looking after.
     busy: HashSet<DocKey>,
+    /// Anchors with many clients, and when their sessions were looked at last.
+    visited: HashMap<DocKey, Instant>,
 }
 
 /// Calls remembered as cleared, clients remembered as over.
 const MAX_REMEMBERED: usize = 65_536;
 /// From how many clients on an anchor is looked at for entries that can go.
 const MANY_CLIENTS: usize = 16;
+/// How long the clients of an anchor are left alone once they were looked at: a read each, and leases
+/// last much longer than this.
+const VISIT_PAUSE: Duration = Duration::from_secs(60);
 /// From how many pinned records below the watermark on somebody looks whether their stages are gone.
 const MANY_PINNED: usize = 4;
 
@@ -50,12 +58,15 @@ impl<B: CasBackend> Inner<B> {
         anchor: DocKey,
         call: CallId,
         staged: Vec<Staged>,
+        rest: Option<Rest>,
     ) {
-        let cleared =
-            join_all(staged.iter().map(|stage| async {
-                self.clear_stage(&stage.key, &stage.loaded, Fate::Won).await
-            }))
-            .await;
+        let cleared = join_all(staged.iter().map(|stage| async {
+            self.clear_stage(&stage.key, &stage.loaded, Clear::Forward).await
+        }))
+        .await;
+        if let Some(rest) = rest {
+            self.turns.end(rest);
+        }
         match cleared.into_iter().collect::<Result<Vec<()>, StoreError>>() {
             Ok(_) => self.tidy.note_cleared(anchor, call),
             Err(error) => {
@@ -70,8 +81,9 @@ impl<B: CasBackend> Inner<B> {
             let watermark = entry.watermark;
             entry.records.iter().filter(move |(seq, _)| **seq < watermark)
         });
-        let much = meta.clients.len() >= MANY_CLIENTS || pinned.count() >= MANY_PINNED;
-        if much && self.tidy.lock().busy.insert(key.clone()) {
+        let is_crowded = meta.clients.len() >= MANY_CLIENTS;
+        let is_pinned = pinned.count() >= MANY_PINNED;
+        if (is_crowded || is_pinned) && self.tidy.begin(key, is_crowded, is_pinned) {
             let (store, key, meta) = (Arc::clone(self), key.clone(), meta.clone());
             tokio::spawn(async move {
                 if let Err(error) = store.look_after(&key, &meta).await {
@@ -84,6 +96,7 @@ impl<B: CasBackend> Inner<B> {
 
     /// Finds out which stages of pinned records are gone, and which clients' sessions are over.
     async fn look_after(&self, key: &DocKey, meta: &Meta) -> Result<(), StoreError> {
+        let visits = meta.clients.len() >= MANY_CLIENTS && self.tidy.is_visit_due(key);
         for (client, entry) in &meta.clients {
             for (seq, record) in &entry.records {
                 let call = CallId { client: ClientId(*client), seq: Seq(*seq) };
@@ -96,7 +109,8 @@ impl<B: CasBackend> Inner<B> {
                 }
             }
         }
-        if meta.clients.len() >= MANY_CLIENTS {
+        if visits {
+            self.tidy.note_visit(key);
             for client in meta.clients.keys() {
                 if self.is_over(ClientId(*client)).await? {
                     self.tidy.note_over(*client);
@@ -112,7 +126,7 @@ impl<B: CasBackend> Inner<B> {
             let key = DocKey::stored(name);
             let loaded = self.load(&key).await?;
             if loaded.meta.stage.as_ref().is_some_and(|stage| stage.token == token) {
-                self.clear_stage(&key, &loaded, Fate::Won).await?;
+                self.clear_stage(&key, &loaded, Clear::Forward).await?;
             }
         }
         Ok(true)
@@ -141,6 +155,12 @@ impl<B: CasBackend> Inner<B> {
         match self.write(key, Some(cas), None, &meta, |now| *now == meta).await? {
             Written::Done(_) | Written::Lost => Ok(false),
         }
+    }
+}
+
+impl Seen {
+    fn is_visit_due(&self, key: &DocKey) -> bool {
+        self.visited.get(key).is_none_or(|last| last.elapsed() >= VISIT_PAUSE)
     }
 }
 
@@ -180,6 +200,24 @@ impl Tidy {
             seen.cleared.remove(key);
         }
         seen.cleared_count -= before - after;
+    }
+
+    /// Whether there is something to look after on this anchor, and nobody is at it yet.
+    fn begin(&self, key: &DocKey, is_crowded: bool, is_pinned: bool) -> bool {
+        let mut seen = self.lock();
+        (is_pinned || is_crowded && seen.is_visit_due(key)) && seen.busy.insert(key.clone())
+    }
+
+    fn is_visit_due(&self, key: &DocKey) -> bool {
+        self.lock().is_visit_due(key)
+    }
+
+    fn note_visit(&self, key: &DocKey) {
+        let mut seen = self.lock();
+        if seen.visited.len() >= MAX_REMEMBERED {
+            seen.visited.clear();
+        }
+        seen.visited.insert(key.clone(), Instant::now());
     }
 
     fn note_cleared(&self, anchor: DocKey, call: CallId) {
