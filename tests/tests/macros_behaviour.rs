@@ -4,11 +4,11 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use rpc::client::Stub;
 use rpc::id::MethodId;
 use rpc::schema::{Fingerprint, Schema, SchemaWriter};
 use rpc::service::{
-    DecodeError, Kind, MethodSchema, NoError, Request, Service, Stub, Verdict, decode_value,
-    encode_value,
+    DecodeError, Kind, MethodSchema, NoError, Request, Service, Verdict, decode_value, encode_value,
 };
 use rpc::{Document, DocumentKey, Tx, View};
 use serde::{Deserialize, Serialize};

@@ -118,7 +118,7 @@ async fn run<F: Future<Output = ()> + 'static>(
             tokio::task::spawn_local(async move {
                 let mut calls = 0u64;
                 while !stop.get() {
-                    if calls % every == 0 {
+                    if calls.is_multiple_of(every) {
                         let begun = Instant::now();
                         call(caller).await;
                         let took = begun.elapsed();

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use rpc::Hedge;
 use rpc::error::CallError;
 use rpc::testing::{Direction, Rule};
-use rpc::Hedge;
 use rpc_tests::world::{Fate, Frame, LedgerClient, World, fails_without, holds};
 
 const SERVERS: [&str; 3] = ["A", "B", "C"];
