@@ -86,14 +86,16 @@ impl Server {
         let mut process = bank()
             .args(["serve", "--listen", address, "--store", store])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::inherit())
             .spawn()
             .expect("the bank starts");
         let mut line = String::new();
         let stdout = process.stdout.as_mut().expect("stdout is piped");
         BufReader::new(stdout).read_line(&mut line).expect("a server says where it listens");
         let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        let address = address.unwrap_or_else(|| {
+            panic!("no address in {line:?}: is the example built with the feature `couchbase`?")
+        });
         let address = address.trim_end_matches(',').to_owned();
         assert!(!line.contains("secret"), "a password was printed: {line}");
         Server { process, address, store: store.to_owned() }

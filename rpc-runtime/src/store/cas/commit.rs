@@ -189,7 +189,7 @@ impl<B: CasBackend> Run<'_, B> {
         match trouble {
             None => Ok(staged),
             Some(trouble) => {
-                self.take_back(staged).await;
+                self.take_back(&staged).await;
                 Err(trouble)
             }
         }
@@ -244,11 +244,20 @@ impl<B: CasBackend> Run<'_, B> {
         token: Option<Token>,
         staged: Vec<Staged>,
     ) -> Result<Ending, StoreError> {
+        if let Some(refusal) = self.is_too_late(&staged).await? {
+            self.take_back(&staged).await;
+            return Ok(CommitOutcome::Refused(refusal).into());
+        }
         let (body, meta) = self.committed_anchor(commit, token, &staged);
         let id = self.call.id;
+        let outcome = RecordedOutcome::of(&commit.result);
         let is_ours = |meta: &Meta| match token {
             Some(token) => meta.commits(id, token),
-            None => meta.record(id).is_some_and(|record| record.token.is_none()),
+            // It names no run, so another attempt may have written it: it is as good as ours if it
+            // says the same.
+            None => meta.record(id).is_some_and(|found| {
+                found.token.is_none() && found.to_do.is_empty() && found.outcome == outcome
+            }),
         };
         let written =
             self.store.write(&self.anchor_key, self.anchor.cas, body, &meta, is_ours).await;
@@ -262,6 +271,19 @@ impl<B: CasBackend> Run<'_, B> {
             Ok(Written::Lost) => Ok(self.lost(staged).await?.into()),
             // The record may be there or not: the stages wait for whoever asks the anchor.
             Err(error @ StoreError::Unknown { .. }) => Err(error),
+            Err(error) => {
+                self.take_back(&staged).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether the session has ended since the run began. Looked at after the anchor was read:
+    /// once the session is over, an anchor that has forgotten the call looks like one that never
+    /// knew it.
+    async fn is_too_late(&self, staged: &[Staged]) -> Result<Option<Refusal>, StoreError> {
+        match self.store.check_session(self.call).await {
+            Ok(checked) => Ok(checked.err()),
             Err(error) => {
                 self.take_back(staged).await;
                 Err(error)
@@ -314,7 +336,7 @@ impl<B: CasBackend> Run<'_, B> {
         let now = self.store.load(&self.anchor_key).await.map_err(not_committed);
         let losses = self.store.meetings.losses(self.call.id);
         let enough = if staged.is_empty() { LOSSES_BEFORE_WISH } else { 0 };
-        self.take_back(staged).await;
+        self.take_back(&staged).await;
         let now = now?;
         if let Some(known) = known_end(&now, self.call) {
             return Ok(known);
@@ -328,7 +350,7 @@ impl<B: CasBackend> Run<'_, B> {
 
     /// Removes the stages of a run that will not commit. What cannot be removed now, whoever meets
     /// it will.
-    async fn take_back(&self, staged: Vec<Staged>) {
+    async fn take_back(&self, staged: &[Staged]) {
         let store = self.store;
         join_all(staged.iter().map(|stage| async move {
             if let Err(error) = store.clear_stage(&stage.key, &stage.loaded, Clear::Back).await {

@@ -228,7 +228,14 @@ impl<B: CasBackend> Inner<B> {
             // An unchanged document may have another content by now: its stage's record decides.
             if let Some(stage) = &now.meta.stage {
                 let anchor = self.load_named(&stage.anchor).await?;
-                if fate_of(&anchor, stage) == Fate::Won {
+                let changed = match fate_of(&anchor, stage) {
+                    Fate::Won => true,
+                    Fate::Undecided => false,
+                    // A run that has won looks like this too, once its stages are bodies and its
+                    // record is trimmed. While a stage stands, its record does.
+                    Fate::Lost => self.load(&read.key).await?.cas != now.cas,
+                };
+                if changed {
                     return Ok(Confirm::Changed);
                 }
             }

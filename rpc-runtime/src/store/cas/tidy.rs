@@ -97,24 +97,31 @@ impl<B: CasBackend> Inner<B> {
     /// Finds out which stages of pinned records are gone, and which clients' sessions are over.
     async fn look_after(&self, key: &DocKey, meta: &Meta) -> Result<(), StoreError> {
         let visits = meta.clients.len() >= MANY_CLIENTS && self.tidy.is_visit_due(key);
+        if visits {
+            self.tidy.note_visit(key);
+            self.look_for_ended_sessions(meta).await?;
+        }
         for (client, entry) in &meta.clients {
+            // Nobody will acknowledge the last calls of a session that is over.
+            let is_over = self.tidy.lock().over.contains(client);
             for (seq, record) in &entry.records {
                 let call = CallId { client: ClientId(*client), seq: Seq(*seq) };
                 if let Some(token) = record.token
                     && !record.to_do.is_empty()
-                    && *seq < entry.watermark
+                    && (is_over || *seq < entry.watermark)
                     && self.is_cleared(&record.to_do, token).await?
                 {
                     self.tidy.note_cleared(key.clone(), call);
                 }
             }
         }
-        if visits {
-            self.tidy.note_visit(key);
-            for client in meta.clients.keys() {
-                if self.is_over(ClientId(*client)).await? {
-                    self.tidy.note_over(*client);
-                }
+        Ok(())
+    }
+
+    async fn look_for_ended_sessions(&self, meta: &Meta) -> Result<(), StoreError> {
+        for client in meta.clients.keys() {
+            if self.is_over(ClientId(*client)).await? {
+                self.tidy.note_over(*client);
             }
         }
         Ok(())
@@ -137,13 +144,9 @@ impl<B: CasBackend> Inner<B> {
     pub(super) async fn collect(&self, key: &DocKey) -> Result<bool, StoreError> {
         let loaded = self.load(key).await?;
         let Some(cas) = loaded.cas else { return Ok(true) };
+        self.look_for_ended_sessions(&loaded.meta).await?;
         self.look_after(key, &loaded.meta).await?;
         let mut meta = loaded.meta.clone();
-        for client in loaded.meta.clients.keys() {
-            if self.is_over(ClientId(*client)).await? {
-                self.tidy.note_over(*client);
-            }
-        }
         self.tidy.apply(key, &mut meta);
         if meta == loaded.meta {
             return Ok(false);

@@ -1,0 +1,269 @@
+//! Interleavings that an exhausted model of the store protocol has found to go wrong, played on the
+//! real store step by step.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use rpc::id::Attempt;
+use rpc::store::cas::{Cas, CasBackend, CasDocument, CasError, CasStore};
+use rpc::store::{Commit, CommitOutcome, Confirm, DocKey, Lease, LookUp, Outcome, Refusal, Store};
+use rpc::time::WallTime;
+use rpc_tests::conformance::{
+    Caller, Draft, body, commit, key, look_up, must_commit, read, read_version,
+};
+use rpc_tests::simulated::SimulatedBackend;
+use tokio::sync::Notify;
+
+/// One server's connection to the documents, some of whose operations wait or go wrong.
+#[derive(Clone, Default)]
+struct Scripted {
+    documents: SimulatedBackend,
+    script: Arc<Mutex<VecDeque<Cue>>>,
+}
+
+/// What happens to an operation. Each cue is for one operation, and the first that fits counts.
+struct Cue {
+    kind: Kind,
+    key: DocKey,
+    /// How many fitting operations go by before.
+    skip: usize,
+    event: Event,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Get,
+    Write,
+}
+
+#[derive(Clone)]
+enum Event {
+    Wait(Held),
+    AmbiguousNotDone,
+}
+
+/// An operation that waits.
+#[derive(Clone, Default)]
+struct Held {
+    reached: Arc<Notify>,
+    go: Arc<Notify>,
+}
+
+impl Scripted {
+    fn on(documents: &SimulatedBackend) -> Scripted {
+        Scripted { documents: documents.clone(), ..Scripted::default() }
+    }
+
+    fn hold(&self, kind: Kind, key: &DocKey, skip: usize) -> Held {
+        let held = Held::default();
+        self.cue(kind, key, skip, Event::Wait(held.clone()));
+        held
+    }
+
+    fn cue(&self, kind: Kind, key: &DocKey, skip: usize, event: Event) {
+        self.script.lock().unwrap().push_back(Cue { kind, key: key.clone(), skip, event });
+    }
+
+    /// Takes the cue of an operation, and plays it.
+    async fn play(&self, kind: Kind, key: &DocKey) -> Result<(), CasError> {
+        let event = {
+            let mut script = self.script.lock().unwrap();
+            let place = script.iter().position(|cue| cue.kind == kind && cue.key == *key);
+            match place {
+                Some(place) if script[place].skip == 0 => script.remove(place).map(|cue| cue.event),
+                Some(place) => {
+                    script[place].skip -= 1;
+                    None
+                }
+                None => None,
+            }
+        };
+        match event {
+            None => Ok(()),
+            Some(Event::Wait(held)) => {
+                held.reached.notify_one();
+                held.go.notified().await;
+                Ok(())
+            }
+            Some(Event::AmbiguousNotDone) => {
+                Err(CasError::Ambiguous(Arc::new(std::io::Error::other("scripted"))))
+            }
+        }
+    }
+}
+
+impl CasBackend for Scripted {
+    async fn get(&self, key: &DocKey) -> Result<Option<CasDocument>, CasError> {
+        self.play(Kind::Get, key).await?;
+        self.documents.get(key).await
+    }
+
+    async fn insert(&self, key: &DocKey, body: Bytes, meta: Bytes) -> Result<Cas, CasError> {
+        self.play(Kind::Write, key).await?;
+        self.documents.insert(key, body, meta).await
+    }
+
+    async fn replace(
+        &self,
+        key: &DocKey,
+        cas: Cas,
+        body: Option<Bytes>,
+        meta: Bytes,
+    ) -> Result<Cas, CasError> {
+        self.play(Kind::Write, key).await?;
+        self.documents.replace(key, cas, body, meta).await
+    }
+
+    async fn remove(&self, key: &DocKey, cas: Cas) -> Result<(), CasError> {
+        self.play(Kind::Write, key).await?;
+        self.documents.remove(key, cas).await
+    }
+}
+
+/// The documents of a test, and two servers on them.
+struct Two {
+    documents: SimulatedBackend,
+    first: (Scripted, Arc<CasStore<Scripted>>),
+    second: (Scripted, Arc<CasStore<Scripted>>),
+}
+
+/// Two servers on the documents `doc`, `b` and `c`.
+async fn two_servers(clock: fn() -> WallTime) -> Two {
+    let documents = SimulatedBackend::new();
+    let server = |seed| {
+        let backend = Scripted::on(&documents);
+        (backend.clone(), Arc::new(CasStore::with_seed(backend, seed, clock)))
+    };
+    let (first, second) = (server(1), server(2));
+    let opener = Caller::open(&*first.1).await;
+    for (number, name) in (1..).zip(["doc", "b", "c"]) {
+        let mut draft = opener.acknowledging_below(number).commit(number);
+        draft.call.anchor = Some(key(name));
+        must_commit(&*first.1, draft.putting(&key(name), b"\"old\"")).await;
+    }
+    Two { documents, first, second }
+}
+
+fn attempt(draft: Commit, number: u32) -> Commit {
+    let mut draft = draft;
+    draft.call.attempt = Attempt(number);
+    draft
+}
+
+/// Two retries of a call record different errors. The first one's write is ambiguous and was not
+/// done; the record that it then finds is the other's.
+#[tokio::test(start_paused = true)]
+async fn a_record_without_a_token_is_not_taken_for_the_own_one() {
+    let two = two_servers(|| WallTime(0)).await;
+    let caller = Caller::open(&*two.first.1).await;
+    let error = |text: &str| Outcome::BusinessError(text.as_bytes().to_vec().into());
+    let doc = key("doc");
+    two.first.0.cue(Kind::Write, &doc, 0, Event::AmbiguousNotDone);
+    let reread = two.first.0.hold(Kind::Get, &doc, 1);
+    let store = Arc::clone(&two.first.1);
+    let draft = attempt(caller.commit(1), 2).ending(error("the first one's"));
+    let first = tokio::spawn(async move { commit(&*store, draft).await });
+    reread.reached.notified().await;
+    let draft = attempt(caller.commit(1), 3).ending(error("the second one's"));
+    let recorded = must_commit(&*two.second.1, draft).await;
+    reread.go.notify_one();
+    match first.await.unwrap() {
+        CommitOutcome::Recorded(outcome) => assert_eq!(*outcome.get(), recorded),
+        other => panic!("the other attempt's record is the call's outcome, not {other:?}"),
+    }
+}
+
+/// A transfer over three documents commits between the reads of two of them. When the reader
+/// compares again, the first still carries the transfer's stage; before the reader asks the anchor,
+/// that stage has become a body and the record is trimmed.
+#[tokio::test(start_paused = true)]
+async fn a_stage_whose_record_is_trimmed_is_not_taken_for_lost() {
+    let two = two_servers(|| WallTime(0)).await;
+    let caller = Caller::open(&*two.first.1).await;
+    let (doc, b, c) = (key("doc"), key("b"), key("c"));
+    let reader = &two.second.1;
+    let anchor_write = two.first.0.hold(Kind::Write, &doc, 0);
+    let unstaging = two.first.0.hold(Kind::Write, &b, 1);
+    let store = Arc::clone(&two.first.1);
+    let draft = caller.commit(1).putting(&doc, b"\"new\"").putting(&b, b"\"new\"");
+    let draft = draft.putting(&c, b"\"new\"");
+    let transfer = tokio::spawn(async move { must_commit(&*store, draft).await });
+    anchor_write.reached.notified().await;
+    let old = read(&**reader, &b).await;
+    assert_eq!(old.body.as_deref(), Some(&b"\"old\""[..]));
+    anchor_write.go.notify_one();
+    transfer.await.unwrap();
+    unstaging.reached.notified().await;
+    let new = read(&**reader, &c).await;
+    assert_eq!(new.body.as_deref(), Some(&b"\"new\""[..]));
+
+    let asking = two.second.0.hold(Kind::Get, &doc, 0);
+    let reads = [read_version(&b, &old), read_version(&c, &new)];
+    let store = Arc::clone(reader);
+    let confirming = tokio::spawn(async move { store.confirm(&reads).await.unwrap() });
+    asking.reached.notified().await;
+    unstaging.go.notify_one();
+    let mut seq = 1;
+    while matches!(look_up(&*two.first.1, &caller.call(1)).await, LookUp::Recorded(_)) {
+        seq += 1;
+        assert!(seq < 100, "an acknowledged record goes once its stages are bodies");
+        let next = caller.acknowledging_below(seq).commit(seq).putting(&doc, b"\"next\"");
+        must_commit(&*two.first.1, next).await;
+        // The first server's task, which clears its stages, gets its turn.
+        tokio::task::yield_now().await;
+    }
+    asking.go.notify_one();
+    assert_eq!(confirming.await.unwrap(), Confirm::Changed, "one old and one new document");
+}
+
+/// A server stalls between looking at the lease and reading the anchor, for so long that another
+/// attempt has committed, the session has ended, and its record is collected.
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_looked_at_again_after_the_anchor_was_read() {
+    static NOW: AtomicU64 = AtomicU64::new(0);
+    let two = two_servers(|| WallTime(NOW.load(Ordering::Relaxed))).await;
+    let caller = Caller::with_lease(&*two.first.1, Lease { until: WallTime(1000) }).await;
+    let (doc, b) = (key("doc"), key("b"));
+    let stall = two.first.0.hold(Kind::Get, &doc, 0);
+    let store = Arc::clone(&two.first.1);
+    let draft = caller.commit(1).putting(&b, b"\"zombie\"");
+    let zombie = tokio::spawn(async move { commit(&*store, draft).await });
+    stall.reached.notified().await;
+    let retry = attempt(caller.commit(1), 2).putting(&b, b"\"retry\"");
+    must_commit(&*two.second.1, retry).await;
+    end_session(&two, &NOW, &doc).await;
+    stall.go.notify_one();
+    assert_eq!(zombie.await.unwrap(), CommitOutcome::Refused(Refusal::SessionClosed));
+    assert_eq!(body(&*two.second.1, &b).await.as_deref(), Some(&b"\"retry\""[..]));
+}
+
+/// The last call of a session is never acknowledged. The server that committed it, and knows that
+/// its stages are bodies, is gone.
+#[tokio::test(start_paused = true)]
+async fn the_last_record_of_an_ended_session_is_collected_by_any_server() {
+    static NOW: AtomicU64 = AtomicU64::new(0);
+    let two = two_servers(|| WallTime(NOW.load(Ordering::Relaxed))).await;
+    let caller = Caller::with_lease(&*two.first.1, Lease { until: WallTime(1000) }).await;
+    let (doc, b) = (key("doc"), key("b"));
+    must_commit(&*two.first.1, caller.commit(1).putting(&doc, b"\"new\"").putting(&b, b"\"new\""))
+        .await;
+    end_session(&two, &NOW, &doc).await;
+}
+
+/// Lets the leases end, and makes sure that the second server finds nothing more to remember of
+/// them on this document.
+async fn end_session(two: &Two, now: &AtomicU64, doc: &DocKey) {
+    now.store((WallTime(1000) + Lease::MARGIN).0 + 1, Ordering::Relaxed);
+    let client = |name: &DocKey| {
+        let found = two.documents.peek(name.as_str()).expect("the document is there");
+        let meta: serde_json::Value = serde_json::from_slice(&found.meta).unwrap_or_default();
+        // The client that made the documents has a lease that lasts.
+        meta["c"].as_object().map_or(0, serde_json::Map::len)
+    };
+    for _ in 0..3 {
+        two.second.1.collect(doc).await.expect("a healthy store collects");
+    }
+    assert_eq!(client(doc), 1, "the entry of the ended session goes");
+}
