@@ -5,8 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use couchbase::authenticator::PasswordAuthenticator;
 use couchbase::cluster::Cluster;
-use couchbase::options::cluster_options::ClusterOptions;
+use couchbase::options::cluster_options::{ClusterOptions, TlsOptions};
 use rpc::store::couchbase::CouchbaseConfig;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 const COLLECTION: &str = "documents";
 
@@ -43,12 +45,25 @@ impl OwnScope {
     #[must_use]
     pub fn url(&self) -> String {
         let CouchbaseConfig { url, bucket, scope, collection, .. } = &self.config;
-        format!("{url}/{bucket}/{scope}/{collection}")
+        let mut options = Vec::new();
+        if let Some(file) = &self.config.ca_file {
+            options.push(format!("ca={}", file.display()));
+        }
+        if !self.config.require_durability {
+            options.push("durability=none".to_owned());
+        }
+        format!("{url}/{bucket}/{scope}/{collection}?{}", options.join("&"))
     }
 
     async fn cluster(&self) -> Cluster {
         let login = PasswordAuthenticator::new(&self.config.user, &self.config.password);
-        let options = ClusterOptions::new(login.into());
+        let mut options = ClusterOptions::new(login.into());
+        if let Some(file) = &self.config.ca_file {
+            let certificates = CertificateDer::pem_file_iter(file)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .expect("the CA file can be read");
+            options = options.tls_options(TlsOptions::new().add_ca_certificates(certificates));
+        }
         Cluster::connect(&self.config.url, options).await.expect("the cluster can be reached")
     }
 

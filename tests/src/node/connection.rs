@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::packet::{Answer, Request, Status, op};
 use super::session::{Session, is_about_document};
-use super::{Effect, Shared};
+use super::{DataServer, Effect, Shared};
 
 /// What becomes of a connection after a request.
 enum Next {
@@ -20,13 +21,18 @@ enum Next {
     Cut(Bytes),
 }
 
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    server: DataServer,
+    shared: Arc<Shared>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    connections.spawn(serve(stream, Arc::clone(&shared)));
+                    connections.spawn(greet(stream, tls.clone(), server, Arc::clone(&shared)));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -34,9 +40,30 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+async fn greet(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    server: DataServer,
+    shared: Arc<Shared>,
+) {
     let _ = stream.set_nodelay(true);
-    let mut session = Session::default();
+    match tls {
+        None => serve(stream, server, shared).await,
+        // Who does not trust the certificate goes away.
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                serve(stream, server, shared).await;
+            }
+        }
+    }
+}
+
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    server: DataServer,
+    shared: Arc<Shared>,
+) {
+    let mut session = Session::new(server);
     let mut buffer = BytesMut::with_capacity(4096);
     // Slow requests come back here when their time has come; others do not wait for them.
     let (slow, mut ripe) = mpsc::unbounded_channel::<Request>();
@@ -54,7 +81,8 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                 Some(ripe) => ripe,
                 None => match Request::take(&mut buffer) {
                     Ok(Some(request)) => {
-                        *shared.requests().entry(op::name(request.opcode)).or_default() += 1;
+                        let counted = (server, op::name(request.opcode));
+                        *shared.requests().entry(counted).or_default() += 1;
                         let strikes = is_about_document(&request);
                         let effect = strikes.then(|| shared.faults.strike(&request)).flatten();
                         (request, effect)
@@ -72,10 +100,15 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
                 continue;
             }
             let written = match handle(&mut session, &shared, &request, effect) {
-                Next::Answer(bytes) => stream.write_all(&bytes).await,
+                // What TLS has encrypted lies in a buffer of its own until it is flushed.
+                Next::Answer(bytes) => match stream.write_all(&bytes).await {
+                    Ok(()) => stream.flush().await,
+                    failed => failed,
+                },
                 Next::Silence => Ok(()),
                 Next::Cut(bytes) => {
                     let _ = stream.write_all(&bytes[..bytes.len() / 2]).await;
+                    let _ = stream.flush().await;
                     return;
                 }
             };
@@ -115,7 +148,7 @@ fn handle(
             Next::Answer(answer.encode(request))
         }
         Some(Effect::NotMyVbucket) => {
-            shared.change_map();
+            shared.map().pass_on(request.vbucket);
             Next::Answer(session.not_mine(shared).encode(request))
         }
         Some(refusal) => {

@@ -8,18 +8,21 @@
 //! | `GET /node` | counts, as JSON |
 //! | `POST /node/faults` | one fault per line, see [`Fault`] |
 //! | `DELETE /node/faults` | nothing goes wrong any more |
+//! | `POST /node/map` | `FROM TO`: one data server gets all vBuckets of another one |
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::manifest::{NotChanged, Unknown};
-use super::{Fault, Shared, topology};
+use super::{DataServer, Fault, Shared, topology};
 
 /// The longest line and the longest body that a request may have, in bytes.
 const MAX_LINE_LEN: u64 = 8 << 10;
@@ -35,15 +38,26 @@ struct HttpRequest {
 
 type Reply = (u16, Value);
 
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    server: DataServer,
+    shared: Arc<Shared>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    let shared = Arc::clone(&shared);
+                    let (shared, tls) = (Arc::clone(&shared), tls.clone());
                     connections.spawn(async move {
-                        let _ = serve(stream, &shared).await;
+                        let _ = match tls {
+                            None => serve(stream, server, &shared).await,
+                            Some(tls) => match tls.accept(stream).await {
+                                Ok(stream) => serve(stream, server, &shared).await,
+                                Err(untrusted) => Err(untrusted),
+                            },
+                        };
                     });
                 }
             }
@@ -52,9 +66,13 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    server: DataServer,
+    shared: &Shared,
+) -> std::io::Result<()> {
     let (status, body) = match read(&mut stream).await? {
-        Some(request) => answer(shared, &request),
+        Some(request) => answer(shared, server, &request),
         None => (400, json!({ "error": "not understood" })),
     };
     let body = body.to_string();
@@ -68,7 +86,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
     stream.shutdown().await
 }
 
-async fn read(stream: &mut TcpStream) -> std::io::Result<Option<HttpRequest>> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Option<HttpRequest>> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     (&mut reader).take(MAX_LINE_LEN).read_line(&mut line).await?;
@@ -102,7 +120,7 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Option<HttpRequest>> {
     Ok(Some(request))
 }
 
-fn answer(shared: &Shared, request: &HttpRequest) -> Reply {
+fn answer(shared: &Shared, server: DataServer, request: &HttpRequest) -> Reply {
     let parts: Vec<&str> = request.path.split('/').collect();
     let method = request.method.as_str();
     if let ["node", rest @ ..] = &parts[..] {
@@ -114,8 +132,10 @@ fn answer(shared: &Shared, request: &HttpRequest) -> Reply {
     }
     let bucket = shared.config.bucket.as_str();
     match (method, &parts[..]) {
-        ("GET", ["pools", "default", "nodeServices"]) => configuration(shared, false),
-        ("GET", ["pools", "default", "b", name]) if *name == bucket => configuration(shared, true),
+        ("GET", ["pools", "default", "nodeServices"]) => configuration(shared, server, false),
+        ("GET", ["pools", "default", "b", name]) if *name == bucket => {
+            configuration(shared, server, true)
+        }
         ("GET", ["pools", "default", "buckets", name]) if *name == bucket => {
             (200, topology::bucket_settings(shared))
         }
@@ -129,8 +149,8 @@ fn answer(shared: &Shared, request: &HttpRequest) -> Reply {
     }
 }
 
-fn configuration(shared: &Shared, with_bucket: bool) -> Reply {
-    let config = topology::configuration(shared, with_bucket);
+fn configuration(shared: &Shared, server: DataServer, with_bucket: bool) -> Reply {
+    let config = topology::configuration(shared, server, with_bucket);
     (200, serde_json::from_slice(&config).unwrap_or_default())
 }
 
@@ -179,7 +199,10 @@ fn scopes(shared: &Shared, method: &str, rest: &[&str], body: &str) -> Reply {
 fn control(shared: &Shared, method: &str, rest: &[&str], body: &str) -> Reply {
     match (method, rest) {
         ("GET", []) => {
-            let requests = shared.requests().clone();
+            let mut requests: BTreeMap<&str, u64> = BTreeMap::new();
+            for ((_, name), count) in &*shared.requests() {
+                *requests.entry(name).or_default() += count;
+            }
             let documents = shared.data().len();
             let faults = shared.faults.happened();
             (200, json!({ "documents": documents, "requests": requests, "faults": faults }))
@@ -199,7 +222,21 @@ fn control(shared: &Shared, method: &str, rest: &[&str], body: &str) -> Reply {
             shared.faults.clear();
             (200, json!({ "added": 0 }))
         }
-        _ => (404, json!({ "error": "GET /node, POST /node/faults or DELETE /node/faults" })),
+        ("POST", ["map"]) => {
+            let servers: Vec<usize> =
+                body.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+            match servers[..] {
+                [from, to] if from.max(to) < shared.servers.len() => {
+                    shared.map().hand_over(DataServer(from), DataServer(to));
+                    (200, json!({ "revision": shared.map().revision() }))
+                }
+                _ => (400, json!({ "error": "write two numbers of data servers, such as `0 1`" })),
+            }
+        }
+        _ => {
+            let known = "GET /node, POST /node/faults, DELETE /node/faults or POST /node/map";
+            (404, json!({ "error": known }))
+        }
     }
 }
 

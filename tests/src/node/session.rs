@@ -6,7 +6,7 @@ use super::data::{Data, Place};
 use super::manifest::Unknown;
 use super::packet::{Answer, Request, Status, op};
 use super::sasl::{self, Login, Step};
-use super::{Shared, subdoc, topology};
+use super::{DataServer, Shared, subdoc, topology};
 
 /// Features that a client may ask for.
 mod feature {
@@ -43,8 +43,9 @@ const DURABILITY_LEVELS: std::ops::RangeInclusive<u8> = 1..=3;
 const MAX_DURABLE_REPLICAS: u32 = 2;
 
 /// What one connection has agreed on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Session {
+    server: DataServer,
     features: Vec<u16>,
     login: Option<Login>,
     is_known: bool,
@@ -67,6 +68,10 @@ pub(super) fn is_about_document(request: &Request) -> bool {
 }
 
 impl Session {
+    pub(super) fn new(server: DataServer) -> Session {
+        Session { server, features: Vec::new(), login: None, is_known: false, has_bucket: false }
+    }
+
     pub(super) fn answer(&mut self, shared: &Shared, request: &Request) -> Answer {
         let answered = match request.opcode {
             op::HELLO => Ok(self.hello(request)),
@@ -88,7 +93,7 @@ impl Session {
 
     /// The answer to a request that came to the wrong node: the map by which it would not have.
     pub(super) fn not_mine(&self, shared: &Shared) -> Answer {
-        let value = topology::configuration(shared, self.has_bucket).into();
+        let value = topology::configuration(shared, self.server, self.has_bucket).into();
         Answer { value, ..Answer::of(Status::NOT_MY_VBUCKET) }
     }
 
@@ -141,17 +146,17 @@ impl Session {
             0 => {}
             16 if self.features.contains(&feature::KNOWN_VERSION) => {
                 let _epoch = known.get_u64();
-                if known.get_u64() >= shared.revision() {
+                if known.get_u64() >= shared.map().revision() {
                     return Ok(Answer::of(Status::SUCCESS));
                 }
             }
             _ => return Err(Status::EINVAL),
         }
-        Ok(Answer::value(topology::configuration(shared, self.has_bucket)))
+        Ok(Answer::value(topology::configuration(shared, self.server, self.has_bucket)))
     }
 
     fn on_document(&self, shared: &Shared, request: &Request) -> Result<Answer, Status> {
-        if request.vbucket >= shared.config.vbuckets {
+        if shared.map().owner(request.vbucket) != Some(self.server) {
             return Ok(self.not_mine(shared));
         }
         self.check_frames(shared, request)?;

@@ -2,47 +2,56 @@
 
 use serde_json::{Value, json};
 
-use super::Shared;
+use super::{DataServer, Server, Shared};
 
 /// The version of the error map that the driver asks for.
 const ERROR_MAP_VERSION: u64 = 2;
 const CLUSTER_UUID: &str = "5d5a1f2c0a0b4e2f8f6f0c1d2e3f4a5b";
 const BUCKET_UUID: &str = "0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f";
 
-/// The configuration of the cluster and, for who has selected the bucket, its map: every vBucket
-/// is on this node, no replica is anywhere.
-pub(super) fn configuration(shared: &Shared, with_bucket: bool) -> Vec<u8> {
-    let (kv, http) = (shared.kv.port(), shared.http.port());
+/// The configuration of the cluster, as this data server says it, and, for who has selected the
+/// bucket, its map. No replica is anywhere.
+pub(super) fn configuration(shared: &Shared, server: DataServer, with_bucket: bool) -> Vec<u8> {
+    let map = shared.map();
+    let nodes = shared.servers.iter().enumerate().map(|(number, Server { kv, http })| {
+        let mut services = json!({ "kv": kv.plain.port(), "mgmt": http.plain.port() });
+        if let (Some(kv), Some(mgmt)) = (kv.tls, http.tls) {
+            services["kvSSL"] = json!(kv.port());
+            services["mgmtSSL"] = json!(mgmt.port());
+        }
+        json!({
+            "services": services,
+            "thisNode": DataServer(number) == server,
+            "hostname": kv.plain.ip().to_string(),
+        })
+    });
     let mut config = json!({
-        "rev": shared.revision(),
+        "rev": map.revision(),
         "revEpoch": 1,
-        "nodesExt": [{
-            "services": { "kv": kv, "mgmt": http },
-            "thisNode": true,
-            "hostname": shared.kv.ip().to_string(),
-        }],
+        "nodesExt": nodes.collect::<Vec<_>>(),
         "clusterCapabilitiesVer": [1, 0],
         "clusterCapabilities": {},
         "clusterUUID": CLUSTER_UUID,
         "clusterName": "a node for tests",
     });
     if with_bucket {
-        let map: Vec<Value> = (0..shared.config.vbuckets).map(|_| json!([0, -1])).collect();
+        let vbuckets: Vec<Value> = map.owners().iter().map(|owner| json!([owner.0, -1])).collect();
+        let servers = shared.servers.iter().map(|server| server.kv.plain);
+        let nodes = servers
+            .clone()
+            .map(|kv| json!({ "hostname": kv.to_string(), "ports": { "direct": kv.port() } }));
         config["name"] = json!(shared.config.bucket);
         config["nodeLocator"] = json!("vbucket");
         config["uuid"] = json!(BUCKET_UUID);
         config["bucketCapabilitiesVer"] = json!("");
         config["bucketCapabilities"] =
             json!(["collections", "durableWrite", "couchapi", "xattr", "nodesExt", "cccp"]);
-        config["nodes"] = json!([{
-            "hostname": shared.kv.to_string(),
-            "ports": { "direct": kv },
-        }]);
+        config["nodes"] = json!(nodes.collect::<Vec<_>>());
         config["vBucketServerMap"] = json!({
             "hashAlgorithm": "CRC",
             "numReplicas": 1,
-            "serverList": [shared.kv.to_string()],
-            "vBucketMap": map,
+            "serverList": servers.map(|kv| kv.to_string()).collect::<Vec<_>>(),
+            "vBucketMap": vbuckets,
         });
     }
     config.to_string().into_bytes()

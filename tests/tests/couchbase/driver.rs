@@ -190,6 +190,60 @@ async fn a_changed_map_is_taken_over() {
     assert_eq!(node.requests("add"), 4);
 }
 
+/// Two data servers, and a collection of documents over all vBuckets of both.
+async fn two_servers() -> (Node, Cluster, Collection) {
+    let mut config = NodeConfig::default();
+    config.data_servers = 2;
+    let node = Node::start(config).await.unwrap();
+    let cluster = cluster(&node).await;
+    let collection = cluster.bucket("test").default_collection();
+    for number in 0..32_u64 {
+        let inserted = collection.insert(format!("key-{number}"), &number, None);
+        tokio::time::timeout(PATIENCE, inserted).await.unwrap().unwrap();
+    }
+    (node, cluster, collection)
+}
+
+#[tokio::test]
+async fn documents_lie_on_the_server_that_the_map_names() {
+    let (node, _cluster, _collection) = two_servers().await;
+    let at = |server| node.requests_to(server, "add");
+    assert!(at(0) > 0 && at(1) > 0, "each server has vBuckets");
+    assert_eq!(at(0) + at(1), 32, "none was asked in vain");
+}
+
+#[tokio::test]
+async fn the_driver_follows_vbuckets_that_move() {
+    let (node, _cluster, collection) = two_servers().await;
+    for (from, to) in [(0, 1), (1, 0)] {
+        node.move_vbuckets(from, to);
+        let before = node.requests_to(to, "get");
+        for number in 0..32_u64 {
+            let key = format!("key-{number}");
+            let read = collection.get(&key, None).await.unwrap();
+            assert_eq!(read.content_as::<u64>().unwrap(), number);
+        }
+        assert_eq!(node.requests_to(to, "get") - before, 32, "all were answered by server {to}");
+        let asked_in_vain = node.requests_to(from, "get");
+        collection.get("key-0", None).await.unwrap();
+        assert_eq!(node.requests_to(from, "get"), asked_in_vain, "the driver has the new map");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_moves_the_vbucket_of_its_document() {
+    let (node, _cluster, collection) = two_servers().await;
+    let counts = || [0, 1].map(|server| node.requests_to(server, "replace"));
+    collection.replace("key-0", &1, None).await.unwrap();
+    let first = counts();
+    node.faults().add(Fault::new(Effect::NotMyVbucket).times(1));
+    collection.replace("key-0", &2, None).await.unwrap();
+    let [a, b] = counts();
+    assert_eq!((a.min(b), a.max(b)), (1, 2), "{first:?}: refused by one, done by the other");
+    let read = collection.get("key-0", None).await.unwrap();
+    assert_eq!(read.content_as::<u64>().unwrap(), 2);
+}
+
 #[tokio::test]
 async fn what_the_node_does_not_know_it_refuses() {
     let (_node, _cluster, collection) = connected().await;

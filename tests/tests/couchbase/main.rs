@@ -5,3 +5,4 @@ mod adapter;
 mod conformance;
 mod driver;
 mod program;
+mod tls;

@@ -83,13 +83,38 @@ async fn the_program_is_controlled_while_it_runs() {
     assert_eq!(status, 400, "{said}");
 }
 
+#[tokio::test]
+async fn the_program_moves_vbuckets() {
+    let program = Program::start(&["--data-servers", "2"]);
+    let config = CouchbaseConfig::from_url(&program.url).unwrap();
+    let backend = CouchbaseBackend::connect(config).await.unwrap();
+    let (status, _) = program.control("POST", "/node/map", "0 1").await;
+    assert_eq!(status, 200);
+    let key = DocKey::new("account", &"alice").unwrap();
+    backend.insert(&key, Bytes::from_static(b"{}"), Bytes::new()).await.unwrap();
+    for wrong in ["0 2", "0", "all"] {
+        let (status, said) = program.control("POST", "/node/map", wrong).await;
+        assert_eq!(status, 400, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_program_speaks_tls() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    let program = Program::start(&["--tls-ca", ca.to_str().unwrap()]);
+    assert!(program.url.starts_with("couchbases://"), "{}", program.url);
+    CouchbaseBackend::connect(CouchbaseConfig::from_url(&program.url).unwrap()).await.unwrap();
+}
+
 #[test]
 fn a_flag_that_it_does_not_know_is_named() {
     for (arguments, says) in [
-        (&["--nonsense", "1"][..], "--nonsense is no flag"),
-        (&["--kv-port", "many"], "--kv-port many"),
+        (&["--nonsense", "1"][..], "unexpected argument '--nonsense'"),
+        (&["--kv-port", "many"], "invalid value 'many' for '--kv-port"),
         (&["--fault", "sometimes"], "is no fault"),
-        (&["--seed"], "--seed needs a value"),
+        (&["--seed"], "a value is required for '--seed"),
+        (&["--tls-ca", "/no/such/directory/ca.pem"], "/no/such/directory/ca.pem"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_couchbase-node"));
         let output = command.args(arguments).output().unwrap();

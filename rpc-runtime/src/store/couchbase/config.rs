@@ -190,6 +190,7 @@ impl CouchbaseConfig {
     /// | `COUCHBASE_URL` | as [`from_url`](CouchbaseConfig::from_url) takes it; user, password and bucket may be left out |
     /// | `COUCHBASE_USER`, `COUCHBASE_PASSWORD` | whom to connect as |
     /// | `COUCHBASE_BUCKET`, `COUCHBASE_SCOPE`, `COUCHBASE_COLLECTION` | where the documents lie |
+    /// | `COUCHBASE_CA` | the [`ca_file`](CouchbaseConfig::ca_file) |
     ///
     /// # Errors
     /// [`ConnectError::Config`], if a variable cannot be understood.
@@ -197,8 +198,8 @@ impl CouchbaseConfig {
         CouchbaseConfig::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Takes user, password and bucket from the environment where they are not set: a password in
-    /// a flag is seen by everyone on the machine.
+    /// Takes user, password, bucket and, for a `couchbases://` URL, the CA file from the environment
+    /// where they are not set: a password in a flag is seen by everyone on the machine.
     #[must_use]
     pub fn or_env(self) -> CouchbaseConfig {
         self.or_variables(|name| std::env::var(name).ok())
@@ -214,6 +215,9 @@ impl CouchbaseConfig {
             if setting.is_empty() {
                 *setting = variable(name).unwrap_or_default();
             }
+        }
+        if self.ca_file.is_none() && self.uses_tls() {
+            self.ca_file = variable("COUCHBASE_CA").map(PathBuf::from);
         }
         self
     }
@@ -234,6 +238,9 @@ impl CouchbaseConfig {
             if let Some(value) = variable(name) {
                 *setting = value;
             }
+        }
+        if let Some(file) = variable("COUCHBASE_CA") {
+            config.ca_file = Some(file.into());
         }
         Ok(Some(config))
     }
@@ -283,6 +290,10 @@ impl CouchbaseConfig {
         Ok(self)
     }
 
+    pub(super) fn uses_tls(&self) -> bool {
+        self.url.starts_with("couchbases://")
+    }
+
     /// Refuses settings that cannot work before anything is tried with them.
     pub(super) fn check(&self) -> Result<(), ConnectError> {
         let missing = [
@@ -295,7 +306,7 @@ impl CouchbaseConfig {
                 return Err(ConnectError::Config(format!("the Couchbase store needs {what}")));
             }
         }
-        if self.ca_file.is_some() && !self.url.starts_with("couchbases://") {
+        if self.ca_file.is_some() && !self.uses_tls() {
             let why = "a CA file is of no use without TLS: write couchbases:// in the URL";
             return Err(ConnectError::Config(why.to_owned()));
         }
@@ -412,6 +423,7 @@ mod tests {
             (config.user.as_str(), config.bucket.as_str(), config.scope.as_str()),
             ("ann", "bank", "test")
         );
+        assert_eq!(config.ca_file, None);
         assert!(CouchbaseConfig::from_variables(|_| None).unwrap().is_none());
     }
 
@@ -423,6 +435,22 @@ mod tests {
             (config.user.as_str(), config.password.as_str(), config.bucket.as_str()),
             ("couchbase_user", "couchbase_password", "shop")
         );
+        assert_eq!(config.ca_file, None, "it is of no use without TLS");
+    }
+
+    #[test]
+    fn who_is_trusted_may_stand_in_the_environment() {
+        let set = |name: &str| match name {
+            "COUCHBASE_URL" => Some("couchbases://ann:pass@a/shop?ca=/url.pem".to_owned()),
+            "COUCHBASE_CA" => Some("/variable.pem".to_owned()),
+            _ => None,
+        };
+        let config = CouchbaseConfig::from_variables(set).unwrap().unwrap();
+        assert_eq!(config.ca_file, Some("/variable.pem".into()), "the variable wins");
+        let flag = CouchbaseConfig::from_url("couchbases://ann:pass@a/shop").unwrap();
+        assert_eq!(flag.or_variables(set).ca_file, Some("/variable.pem".into()));
+        let flag = CouchbaseConfig::from_url("couchbases://ann:pass@a/shop?ca=/flag.pem").unwrap();
+        assert_eq!(flag.or_variables(set).ca_file, Some("/flag.pem".into()), "the flag wins");
     }
 
     #[test]

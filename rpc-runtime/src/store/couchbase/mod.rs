@@ -36,7 +36,7 @@ use couchbase::management::buckets::bucket_settings::{BucketSettings, EvictionPo
 use couchbase::management::collections::collection_settings::MaxExpiryValue;
 use couchbase::options::cluster_options::{ClusterOptions, KvOptions, TlsOptions};
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use tokio::time::{Instant, sleep, timeout};
 
 pub use self::backend::{CouchbaseBackend, MAX_DOCUMENT_BYTES, MAX_XATTR_BYTES, XATTR};
@@ -95,12 +95,12 @@ pub enum ConnectError {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
-        cause: rustls_pki_types::pem::Error,
+        cause: pem::Error,
     },
     /// The cluster did not answer, or did not let us in: the driver does not tell one from the other.
     #[error(
         "no use of the cluster {url} within {waited:?}: {cause}; check the address, that the \
-         cluster is up, user `{user}` and the password"
+         cluster is up, user `{user}` and the password{trust}"
     )]
     Unreachable {
         /// Where it should be.
@@ -109,6 +109,8 @@ pub enum ConnectError {
         user: String,
         /// The [`CouchbaseConfig::connect_timeout`].
         waited: Duration,
+        /// With TLS, who must vouch for the cluster's certificate; empty without.
+        trust: String,
         /// What the last try ended with.
         cause: Arc<dyn std::error::Error + Send + Sync>,
     },
@@ -175,6 +177,7 @@ fn cluster_options(config: &CouchbaseConfig) -> Result<ClusterOptions, ConnectEr
     if let Some(file) = &config.ca_file {
         let certificates = CertificateDer::pem_file_iter(file)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .and_then(|all| if all.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(all) })
             .map_err(|cause| ConnectError::CaFile { file: file.clone(), cause })?;
         options = options.tls_options(TlsOptions::new().add_ca_certificates(certificates));
     }
@@ -293,7 +296,22 @@ impl<'a> Deadline<'a> {
             url: self.config.url.clone(),
             user: self.config.user.clone(),
             waited: self.config.connect_timeout,
+            trust: self.trust(),
             cause: Arc::new(cause),
+        }
+    }
+
+    /// The driver does not say that it distrusts a certificate, so this is always worth a look.
+    fn trust(&self) -> String {
+        match &self.config.ca_file {
+            _ if !self.config.uses_tls() => String::new(),
+            Some(file) => format!(
+                ", and that the CA file {} vouches for the cluster's certificate and its host name",
+                file.display()
+            ),
+            None => ", and that a public authority vouches for the cluster's certificate; for any \
+                     other name its CA file (`?ca=FILE`, or COUCHBASE_CA)"
+                .to_owned(),
         }
     }
 }
