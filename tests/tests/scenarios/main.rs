@@ -36,6 +36,7 @@
 //! | a refusal speaks only for its attempt, once | `refusal_speaks_only_for_its_attempt.rs` |
 //! | a response reaches only its own call | `responses_reach_their_call.rs` |
 //! | retries spend a budget | `retry_budget.rs` |
+//! | a client moves to a new session before its limit | `session_is_used_up.rs` |
 //! | all faults at once, from seeds | `storm.rs` |
 //! | a silent server is suspected, probed, and comes back | `suspect_probe_return.rs` |
 //! | a late “insufficient funds” is not believed | `tentative_only_from_the_latest_attempt.rs` |
@@ -72,6 +73,7 @@ mod response_lost;
 mod responses_reach_their_call;
 mod retry_budget;
 mod server_crash_at_any_step;
+mod session_is_used_up;
 mod storm;
 mod suspect_probe_return;
 mod tentative_only_from_the_latest_attempt;

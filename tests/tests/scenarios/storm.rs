@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use rpc::Hedge;
 use rpc::error::CallError;
 use rpc::testing::{Direction, Rule};
+use rpc::{ClientConfig, Hedge};
 use rpc_tests::world::{Fate, Frame, LedgerClient, World, fails_without, holds};
 
 const SERVERS: [&str; 3] = ["A", "B", "C"];
@@ -35,9 +35,14 @@ enum Told {
     No,
 }
 
-async fn scenario(mut world: World, seed: u64) {
+async fn scenario(world: World, seed: u64) {
+    let config = World::client_config();
+    weather(world, seed, config).await;
+}
+
+async fn weather(mut world: World, seed: u64, config: ClientConfig) {
     world.start(&SERVERS);
-    let config = World::client_config().deadline(Duration::from_secs(6)).seed(Some(seed));
+    let config = config.deadline(Duration::from_secs(6)).seed(Some(seed));
     let ledger = world.client_with("client", &SERVERS, config).await;
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let mut frames = Dice(dice.roll(u64::MAX) | 1);
@@ -156,6 +161,15 @@ async fn check(world: &World, told: &[Told]) {
 fn storm() {
     for seed in 1..=8 {
         holds(async |world| scenario(world, seed).await);
+    }
+}
+
+/// Again, with a client that moves from session to session all the time.
+#[test]
+fn storm_over_many_sessions() {
+    for seed in 1..=8 {
+        let config = World::client_config().max_session_writes(7);
+        holds(async |world| weather(world, seed, config).await);
     }
 }
 

@@ -20,6 +20,13 @@ pub struct ClientConfig {
     pub settle_grace: Duration,
     /// The largest frame that is taken, in bytes. Default 4 MiB, as on the server.
     pub max_frame_bytes: usize,
+    /// The most writes of one session; at least 1. Then the client opens a new session and closes
+    /// the old one. Default 65,536: some writes leave something in the store until their session is
+    /// over (one without an anchor a document of its own, one with an anchor an entry there), and a
+    /// client that is never silent would never let go of it; a new session for so many writes costs
+    /// nothing. At half of them the client moves as soon as nothing is pending; when all are used up,
+    /// calls wait until nothing is.
+    pub max_session_writes: u64,
     /// The most calls in flight; more wait for their turn. Default 4,096. The server's window
     /// limits it too.
     pub max_in_flight: u32,
@@ -63,6 +70,7 @@ impl Default for ClientConfig {
             deadline: Duration::from_secs(30),
             settle_grace: Duration::from_secs(2),
             max_frame_bytes: 4 << 20,
+            max_session_writes: 65_536,
             max_in_flight: 4096,
             initial_timeout: Duration::from_secs(1),
             min_timeout: Duration::from_millis(50),
@@ -99,6 +107,7 @@ setters! {
     deadline: Duration,
     settle_grace: Duration,
     max_frame_bytes: usize,
+    max_session_writes: u64,
     max_in_flight: u32,
     initial_timeout: Duration,
     min_timeout: Duration,

@@ -10,6 +10,7 @@ use crate::id::Seq;
 use crate::time::Time;
 use crate::wire::WireError;
 use crate::wire::handshake::{Hello, HelloMethod, Reject, RejectReason, Welcome};
+use crate::wire::request::ClientFrame;
 
 impl Core {
     /// The driver has connected to an endpoint.
@@ -31,6 +32,7 @@ impl Core {
     /// The connection to an endpoint is gone, or could not be made. Its calls go elsewhere.
     pub(crate) fn handle_disconnected(&mut self, now: Time, id: EndpointId, trouble: String) {
         let was_up = self.endpoint(id).link == Link::Up;
+        let was_left = matches!(self.endpoint(id).link, Link::Leaving { .. });
         let endpoint = self.endpoint_mut(id);
         endpoint.out.clear();
         endpoint.suspicion = None;
@@ -40,7 +42,9 @@ impl Core {
         let rejected = self.endpoint(id).reject.as_ref();
         // A server that said no for good is asked again only in case it is replaced.
         let for_good = rejected.is_some_and(|reject| !reject.reason.is_passing());
-        let pause = if for_good {
+        let pause = if was_left {
+            Duration::ZERO
+        } else if for_good {
             self.config.max_backoff
         } else {
             backoff(self.config.min_backoff, self.config.max_backoff, failures)
@@ -64,7 +68,9 @@ impl Core {
                     self.endpoint_mut(id).link = Link::Connecting { since: now };
                     self.events.push_back(Event::Connect(id));
                 }
-                Link::Connecting { since } | Link::Greeting { since } if now >= since + limit => {
+                Link::Connecting { since } | Link::Greeting { since } | Link::Leaving { since }
+                    if now >= since + limit =>
+                {
                     self.drop_link(now, id, "it did not answer in time");
                 }
                 _ => {}
@@ -82,7 +88,7 @@ impl Core {
     pub(super) fn connect_at(&self, id: EndpointId) -> Time {
         match self.endpoint(id).link {
             Link::Down { retry_at } if !self.closed => retry_at,
-            Link::Connecting { since } | Link::Greeting { since } => {
+            Link::Connecting { since } | Link::Greeting { since } | Link::Leaving { since } => {
                 since + self.config.connect_timeout
             }
             _ => Time::NEVER,
@@ -104,6 +110,7 @@ impl Core {
                     window: welcome.window,
                 });
                 self.opener = None;
+                self.stats.sessions += 1;
                 self.greet_waiting(now);
             }
             Some(session) if session.id != welcome.session => {
@@ -141,6 +148,7 @@ impl Core {
     /// new session; their numbers go on from the old ones, so that none is ever used twice.
     pub(super) fn lose_session(&mut self, now: Time) {
         self.session = None;
+        self.session_writes = 0;
         self.opener = None;
         self.fail_pending(&Unknown::SessionClosed, &NotExecuted::SessionClosed);
         for index in 0..self.endpoints.len() {
@@ -148,6 +156,39 @@ impl Core {
             if !matches!(self.endpoint(id).link, Link::Down { .. } | Link::Connecting { .. }) {
                 self.drop_link(now, id, "the session has ended");
                 self.endpoint_mut(id).link = Link::Down { retry_at: now };
+            }
+        }
+    }
+
+    /// Ends the session in order once it has had about as many writes as it may have, if nothing is
+    /// pending: then nothing of it can be asked for any more. The next one begins with the next
+    /// connection; numbers go on, so that none is ever used twice.
+    pub(super) fn leave_used_session(&mut self, now: Time) {
+        let early = (self.config.max_session_writes / 2).max(1);
+        if self.session_writes < early || !self.is_settled() {
+            return;
+        }
+        self.session_writes = 0;
+        if self.session.take().is_none() {
+            return;
+        }
+        for index in 0..self.endpoints.len() {
+            let id = EndpointId(index as u16);
+            match self.endpoint(id).link {
+                Link::Up => {
+                    self.send_ack(id);
+                    self.put(id, ClientFrame::Bye);
+                    self.endpoint_mut(id).link = Link::Leaving { since: now };
+                }
+                // Its hello names the session that is over.
+                Link::Greeting { .. } => {
+                    self.drop_link(now, id, "the session has ended");
+                    self.endpoint_mut(id).link = Link::Down { retry_at: now };
+                }
+                Link::Down { .. }
+                | Link::Connecting { .. }
+                | Link::AwaitingSession
+                | Link::Leaving { .. } => {}
             }
         }
     }

@@ -25,6 +25,8 @@ pub(super) enum Link {
     Greeting { since: Time },
     /// Calls can be sent.
     Up,
+    /// The server was told, at this time, that the session is over; it will close the connection.
+    Leaving { since: Time },
 }
 
 /// A server that has not answered: no new calls go there until any byte comes from it.

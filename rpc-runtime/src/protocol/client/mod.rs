@@ -61,6 +61,8 @@ pub(crate) struct Core {
     schema: ServiceSchema,
     rng: fastrand::Rng,
     session: Option<Session>,
+    /// Writes made in the session, or waiting for it.
+    session_writes: u64,
     /// The endpoint that is opening the session, while there is none.
     opener: Option<EndpointId>,
     ring: CallRing,
@@ -122,6 +124,8 @@ pub struct ClientStats {
     pub suspicions: u64,
     /// Connections that were established.
     pub connections: u64,
+    /// Sessions that were opened.
+    pub sessions: u64,
     /// Calls whose outcome was unknown when their caller gave up.
     pub unknown: u64,
 }
@@ -171,6 +175,7 @@ impl Core {
             schema,
             rng: fastrand::Rng::with_seed(seed),
             session: None,
+            session_writes: 0,
             opener: None,
             ring: CallRing::new(),
             client: ClientId(0),
@@ -207,10 +212,12 @@ impl Core {
             let size = arguments.len();
             return Err(StartError::Refused(NotExecuted::TooLarge { size, limit }));
         }
+        self.leave_used_session(now);
         if !self.has_room() {
             return Err(StartError::WindowFull(arguments));
         }
         self.stats.calls += 1;
+        self.session_writes += u64::from(kind == Kind::Write);
         self.budget.deposit();
         let seq = self.ring.push(Call {
             state: CallState::Queued,
@@ -430,6 +437,9 @@ impl Core {
     }
 
     fn has_room(&self) -> bool {
+        if self.session_writes >= self.config.max_session_writes.max(1) {
+            return false;
+        }
         let granted = self.session.map_or(FIRST_WINDOW, |session| session.window);
         let window = granted.min(self.config.max_in_flight);
         (self.ring.beyond_watermark() < u64::from(window) || !kept(Rule::Window))

@@ -34,7 +34,7 @@ impl Core {
                     Err(reject) => self.handle_reject(now, id, reject),
                 },
                 // Given up while its last bytes were on their way.
-                Link::Down { .. } => return Ok(()),
+                Link::Down { .. } | Link::Leaving { .. } => return Ok(()),
                 Link::Connecting { .. } | Link::AwaitingSession => {
                     return Err(WireError::OutOfPlace(frame[0]));
                 }
