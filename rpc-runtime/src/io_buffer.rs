@@ -1,6 +1,6 @@
 //! Buffers that connections borrow only while they use them, so that an idle one holds none.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// What one read takes at most. At many calls in flight 16 KiB lets both ends work at once, where
 /// larger reads make them wait for each other.
@@ -13,7 +13,7 @@ const KEPT_MESSAGE_BYTES: usize = 4 << 10;
 
 thread_local! {
     static READ: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-    static MESSAGES: Cell<Vec<Vec<u8>>> = const { Cell::new(Vec::new()) };
+    static MESSAGES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// This thread's read buffer.
@@ -34,19 +34,26 @@ pub(crate) fn shed(buffer: &mut Vec<u8>) {
 }
 
 /// An empty buffer for one message.
+#[inline]
 pub(crate) fn take_message() -> Vec<u8> {
-    let mut kept = MESSAGES.take();
-    let buffer = kept.pop().unwrap_or_default();
-    MESSAGES.set(kept);
+    MESSAGES.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// A copy of these bytes in a buffer for one message.
+#[inline]
+pub(crate) fn copy(bytes: &[u8]) -> Vec<u8> {
+    let mut buffer = take_message();
+    buffer.extend_from_slice(bytes);
     buffer
 }
 
 /// Gives a message's buffer back.
+#[inline]
 pub(crate) fn put_message(mut buffer: Vec<u8>) {
-    let mut kept = MESSAGES.take();
-    if kept.len() < KEPT_MESSAGES && buffer.capacity() <= KEPT_MESSAGE_BYTES {
-        buffer.clear();
-        kept.push(buffer);
-    }
-    MESSAGES.set(kept);
+    MESSAGES.with_borrow_mut(|kept| {
+        if kept.len() < KEPT_MESSAGES && (1..=KEPT_MESSAGE_BYTES).contains(&buffer.capacity()) {
+            buffer.clear();
+            kept.push(buffer);
+        }
+    });
 }

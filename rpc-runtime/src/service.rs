@@ -222,16 +222,19 @@ pub fn encode_value<T: serde::Serialize + ?Sized>(
     impl postcard::ser_flavors::Flavor for Append<'_> {
         type Output = ();
 
+        #[inline]
         fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
             self.0.extend_from_slice(data);
             Ok(())
         }
 
+        #[inline]
         fn try_push(&mut self, data: u8) -> postcard::Result<()> {
             self.0.push(data);
             Ok(())
         }
 
+        #[inline]
         fn finalize(self) -> postcard::Result<()> {
             Ok(())
         }

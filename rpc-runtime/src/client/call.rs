@@ -117,11 +117,11 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
                 None => core.start(now, method, kind, options, deadline, arguments),
                 Some(id) => match core.ask_again(now, id, deadline, &arguments) {
                     Ok(seq) => Ok(seq),
-                    Err(settled) => return Err(Started::Settled(id, settled)),
+                    Err(settled) => return Err(Started::Settled(settled)),
                 },
             };
             match started {
-                Ok(seq) => Ok((seq, core.call_id(seq), core.poll_call(seq, context.waker()))),
+                Ok(seq) => Ok((seq, core.poll_call(seq, context.waker()))),
                 Err(error @ StartError::WindowFull(_)) => {
                     core.wait_for_room(deadline, context.waker().clone());
                     Err(Started::Not(error))
@@ -130,17 +130,17 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
             }
         });
         match started {
-            Ok((seq, id, polled)) => {
+            Ok((seq, polled)) => {
                 self.stage = Stage::InFlight(seq);
                 self.span = tracing::debug_span!(
                     "rpc",
                     method = self.client.shared().method_name(self.method),
-                    %id,
+                    id = %self.client.shared().with(|core| core.call_id(seq)),
                     attempts = tracing::field::Empty,
                 );
-                polled.map(|settled| self.finish(id, settled))
+                polled.map(|settled| self.finish(settled))
             }
-            Err(Started::Settled(id, settled)) => Poll::Ready(self.finish(id, settled)),
+            Err(Started::Settled(settled)) => Poll::Ready(self.finish(settled)),
             Err(Started::Not(error)) => match error.into_arguments() {
                 Ok(arguments) => {
                     self.stage = Stage::Waiting(arguments, deadline);
@@ -151,23 +151,23 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         }
     }
 
+    #[inline]
     fn poll_result(
         &mut self,
         context: &mut Context<'_>,
         seq: Seq,
     ) -> Poll<Result<T, CallError<E>>> {
-        let (id, attempts, polled) = self.client.shared().with(|core| {
-            let (id, attempts) = (core.call_id(seq), core.attempts(seq));
-            (id, attempts, core.poll_call(seq, context.waker()))
-        });
+        let polled = self.client.shared().with(|core| core.poll_call(seq, context.waker()));
         polled.map(|settled| {
-            self.span.record("attempts", attempts);
-            self.finish(id, settled)
+            self.span.record("attempts", settled.attempts);
+            self.finish(settled)
         })
     }
 
-    fn finish(&mut self, id: CallId, (outcome, payload): Settled) -> Result<T, CallError<E>> {
+    #[inline]
+    fn finish(&mut self, settled: Settled) -> Result<T, CallError<E>> {
         self.stage = Stage::Over;
+        let Settled { id, outcome, payload, .. } = settled;
         let bad = |error: crate::service::DecodeError| {
             CallError::OutcomeUnknown(id, Unknown::BadResponse(error.to_string()))
         };
@@ -188,7 +188,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
 /// Why a call did not get going.
 enum Started {
     Not(StartError),
-    Settled(CallId, Settled),
+    Settled(Settled),
 }
 
 impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {

@@ -103,18 +103,25 @@ impl Shared {
     }
 
     /// As [`with`](Shared::with), with what lies around the core.
+    #[inline]
     pub(super) fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let done = act(&mut state);
+        if state.is_settled() {
+            return done;
+        }
+        self.settle(state);
+        done
+    }
+
+    /// Carries out what the core asks for, then wakes whom that concerns.
+    fn settle(&self, mut state: MutexGuard<'_, State>) {
         let mut woken = WOKEN.take();
-        let done = {
-            let mut state = self.lock();
-            let done = act(&mut state);
-            state.settle(&mut woken);
-            done
-        };
+        state.settle(&mut woken);
+        drop(state);
         // After the lock is released: a waker may do anything.
         woken.drain(..).for_each(Waker::wake);
         WOKEN.set(woken);
-        done
     }
 
     /// Waits until `look` finds something.
@@ -183,6 +190,15 @@ impl State {
         } else {
             task.abort();
         }
+    }
+
+    /// Whether [`settle`](State::settle) would do nothing, as for all but the first of the calls
+    /// that are made in a row.
+    #[inline]
+    fn is_settled(&self) -> bool {
+        !self.core.has_news()
+            && self.watchers.is_empty()
+            && (self.core.poll_timeout() >= self.armed || self.driver_waker.is_none())
     }
 
     /// Carries out what the core asks for, and collects who must be woken.

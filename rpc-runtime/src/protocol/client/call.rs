@@ -1,17 +1,15 @@
-//! One pending call, and the ring that holds them by number.
+//! One pending call.
 
-use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::Duration;
 
 use super::EndpointId;
 use crate::error::{NotExecuted, RefusalReason, Unknown};
-use crate::id::{Attempt, ClientId, MethodId, Seq};
+use crate::id::{Attempt, ClientId, MethodId};
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::time::Time;
 use crate::trace::TraceContext;
-use crate::wire::ack::MAX_BITMAP_CALLS;
 
 /// How a call is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -113,11 +111,103 @@ pub(super) struct Call {
     pub(super) outcome: Option<CallOutcome>,
     pub(super) waker: Option<Waker>,
     /// What was refused last.
-    pub(super) refusal: Option<(RefusalReason, String)>,
+    pub(super) refusal: Option<Box<(RefusalReason, String)>>,
+}
+
+/// What is known of a call when it is made.
+pub(super) struct NewCall {
+    pub(super) kind: Kind,
+    pub(super) method: MethodId,
+    pub(super) options: CallOptions,
+    pub(super) client: ClientId,
+    pub(super) made_at: Time,
+    pub(super) deadline: Time,
+    /// The encoded arguments.
+    pub(super) arguments: Vec<u8>,
 }
 
 impl Call {
+    /// No call: what an unused place of the ring holds.
+    pub(super) fn vacant() -> Call {
+        Call {
+            state: CallState::Vacant,
+            caller: Caller::Dropped,
+            kind: Kind::Plain,
+            method: MethodId(0),
+            options: CallOptions {
+                deadline: Duration::ZERO,
+                max_attempts: 0,
+                hedge: Hedge::Never,
+                trace: None,
+            },
+            client: ClientId(0),
+            attempts: 0,
+            refused: 0,
+            last_refused: Attempt(0),
+            settle: false,
+            endpoint: EndpointId(0),
+            silent: 0,
+            in_progress: false,
+            made_at: Time::ZERO,
+            sent_at: Time::ZERO,
+            sent_before: Time::ZERO,
+            asked_at: Time::ZERO,
+            runs_there: false,
+            next_at: Time::NEVER,
+            hedge_at: Time::NEVER,
+            deadline: Time::NEVER,
+            buffer: Vec::new(),
+            outcome: None,
+            waker: None,
+            refusal: None,
+        }
+    }
+
+    /// Begins a call in the place of one that is over. Field by field, and all of them: to move a
+    /// whole call into its place would cost as much again.
+    #[inline]
+    pub(super) fn begin(&mut self, new: NewCall) {
+        let Call {
+            state,
+            caller,
+            kind,
+            method,
+            options,
+            client,
+            attempts,
+            refused,
+            last_refused,
+            settle,
+            endpoint,
+            silent,
+            in_progress,
+            made_at,
+            sent_at,
+            sent_before,
+            asked_at,
+            runs_there,
+            next_at,
+            hedge_at,
+            deadline,
+            buffer,
+            outcome,
+            waker,
+            refusal,
+        } = self;
+        (*state, *caller) = (CallState::Queued, Caller::Waiting);
+        (*kind, *method, *options) = (new.kind, new.method, new.options);
+        (*client, *endpoint) = (new.client, EndpointId(0));
+        (*attempts, *refused, *last_refused, *silent) = (0, 0, Attempt(0), 0);
+        (*settle, *in_progress, *runs_there) = (false, false, false);
+        (*made_at, *sent_at, *sent_before, *asked_at) =
+            (new.made_at, new.made_at, new.made_at, new.made_at);
+        (*next_at, *hedge_at, *deadline) = (Time::NEVER, Time::NEVER, new.deadline);
+        *buffer = new.arguments;
+        (*outcome, *waker, *refusal) = (None, None, None);
+    }
+
     /// Still without an outcome.
+    #[inline]
     pub(super) fn is_pending(&self) -> bool {
         !matches!(self.state, CallState::Vacant | CallState::Complete)
     }
@@ -131,127 +221,36 @@ impl Call {
         }
     }
 
+    #[inline]
     pub(super) fn attempt(&self) -> Attempt {
         Attempt(self.attempts)
     }
-}
 
-/// The calls of a session by number, from the oldest that is still of interest on.
-#[derive(Debug)]
-pub(super) struct CallRing {
-    base: Seq,
-    calls: VecDeque<Call>,
-    /// The first incomplete call: everything below is acknowledged.
-    watermark: Seq,
-    /// Complete calls above the watermark.
-    complete_above: u64,
-}
-
-impl CallRing {
-    pub(super) fn new() -> CallRing {
-        CallRing {
-            base: Seq::FIRST,
-            calls: VecDeque::new(),
-            watermark: Seq::FIRST,
-            complete_above: 0,
+    /// It was sent to `endpoint`, in the session of `client`, and waits until `next_at`.
+    #[inline]
+    pub(super) fn note_sent(
+        &mut self,
+        now: Time,
+        endpoint: EndpointId,
+        client: ClientId,
+        next_at: Time,
+    ) {
+        self.state = CallState::Sent;
+        self.client = client;
+        self.runs_there &= self.endpoint == endpoint;
+        self.endpoint = endpoint;
+        if !self.runs_there {
+            self.asked_at = now;
         }
+        self.sent_before = self.sent_at;
+        self.sent_at = now;
+        self.in_progress = false;
+        self.next_at = next_at;
     }
 
-    pub(super) fn next_seq(&self) -> Seq {
-        Seq(self.base.0 + self.calls.len() as u64)
-    }
-
-    pub(super) fn watermark(&self) -> Seq {
-        self.watermark
-    }
-
-    pub(super) fn complete_above(&self) -> u64 {
-        self.complete_above
-    }
-
-    /// How many calls beyond the watermark there are.
-    pub(super) fn beyond_watermark(&self) -> u64 {
-        self.next_seq().0 - self.watermark.0
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.calls.len()
-    }
-
-    pub(super) fn push(&mut self, call: Call) -> Seq {
-        let seq = self.next_seq();
-        self.calls.push_back(call);
-        seq
-    }
-
-    pub(super) fn get(&self, seq: Seq) -> Option<&Call> {
-        self.calls.get(self.index(seq)?)
-    }
-
-    pub(super) fn get_mut(&mut self, seq: Seq) -> Option<&mut Call> {
-        let index = self.index(seq)?;
-        self.calls.get_mut(index)
-    }
-
-    pub(super) fn pending_mut(&mut self, seq: Seq) -> Option<&mut Call> {
-        self.get_mut(seq).filter(|call| call.is_pending())
-    }
-
-    /// All calls of interest with their numbers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Seq, &Call)> {
-        let base = self.base.0;
-        self.calls.iter().enumerate().map(move |(index, call)| (Seq(base + index as u64), call))
-    }
-
-    /// A call has become complete: moves the watermark as far as it goes. Returns whether it moved.
-    pub(super) fn note_complete(&mut self, seq: Seq) -> bool {
-        if seq > self.watermark {
-            self.complete_above += 1;
-            if kept(Rule::AckUpToGap) {
-                return false;
-            }
-        }
-        if !kept(Rule::AckUpToGap) {
-            self.watermark = self.watermark.max(seq.next());
-            return true;
-        }
-        self.watermark = self.watermark.next();
-        while self.get(self.watermark).is_some_and(|call| !call.is_pending()) {
-            self.watermark = self.watermark.next();
-            self.complete_above -= 1;
-        }
-        true
-    }
-
-    /// Lets go of calls that are over and taken, oldest first.
-    pub(super) fn trim(&mut self) {
-        while self.base < self.watermark
-            && self.calls.front().is_some_and(|call| call.state == CallState::Vacant)
-        {
-            self.calls.pop_front();
-            self.base = self.base.next();
-        }
-    }
-
-    /// The complete calls above the watermark as a bitmap: bit `i` is call `watermark + 1 + i`.
-    pub(super) fn bitmap(&self) -> Vec<u8> {
-        let mut bitmap = Vec::new();
-        if self.complete_above == 0 {
-            return bitmap;
-        }
-        let first = self.watermark.0 + 1;
-        let last = self.next_seq().0.min(first + MAX_BITMAP_CALLS);
-        for seq in first..last {
-            let bit = seq - first;
-            if self.get(Seq(seq)).is_some_and(|call| !call.is_pending()) {
-                bitmap.resize(bit as usize / 8 + 1, 0);
-                bitmap[bit as usize / 8] |= 1 << (bit % 8);
-            }
-        }
-        bitmap
-    }
-
-    fn index(&self, seq: Seq) -> Option<usize> {
-        usize::try_from(seq.0.checked_sub(self.base.0)?).ok()
+    /// It is over, and nobody will ask for it.
+    pub(super) fn vacate(&mut self) {
+        self.state = CallState::Vacant;
+        self.buffer = Vec::new();
     }
 }

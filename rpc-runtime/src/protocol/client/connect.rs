@@ -23,7 +23,7 @@ impl Core {
         endpoint.last_byte = now;
         // Only one endpoint opens the session; the others go on with what it was given.
         if self.session.is_none() && self.opener.is_some_and(|opener| opener != id) {
-            self.endpoint_mut(id).link = Link::AwaitingSession;
+            self.set_link(id, Link::AwaitingSession);
         } else {
             self.greet(now, id);
         }
@@ -50,7 +50,7 @@ impl Core {
             backoff(self.config.min_backoff, self.config.max_backoff, failures)
         };
         let retry_at = now + self.jittered(pause);
-        self.endpoint_mut(id).link = Link::Down { retry_at };
+        self.set_link(id, Link::Down { retry_at });
         if self.opener == Some(id) {
             self.opener = None;
             self.pass_on_opening(now);
@@ -65,7 +65,7 @@ impl Core {
             let limit = self.config.connect_timeout;
             match self.endpoint(id).link {
                 Link::Down { retry_at } if retry_at <= now && !self.closed => {
-                    self.endpoint_mut(id).link = Link::Connecting { since: now };
+                    self.set_link(id, Link::Connecting { since: now });
                     self.events.push_back(Event::Connect(id));
                 }
                 Link::Connecting { since } | Link::Greeting { since } | Link::Leaving { since }
@@ -121,13 +121,13 @@ impl Core {
         self.stats.connections += 1;
         let max_frame = self.config.max_frame_bytes;
         let endpoint = self.endpoint_mut(id);
-        endpoint.link = Link::Up;
         endpoint.failures = 0;
         endpoint.reject = None;
         endpoint.trouble = None;
         endpoint.max_frame = welcome.max_frame;
         endpoint.last_sent = now;
         endpoint.decoder.set_max_frame(max_frame);
+        self.set_link(id, Link::Up);
         self.send_queued(now);
         self.wakers.extend(self.window_waiters.drain(..).map(|(_, waker)| waker));
         Ok(())
@@ -155,7 +155,7 @@ impl Core {
             let id = EndpointId(index as u16);
             if !matches!(self.endpoint(id).link, Link::Down { .. } | Link::Connecting { .. }) {
                 self.drop_link(now, id, "the session has ended");
-                self.endpoint_mut(id).link = Link::Down { retry_at: now };
+                self.set_link(id, Link::Down { retry_at: now });
             }
         }
     }
@@ -178,12 +178,12 @@ impl Core {
                 Link::Up => {
                     self.send_ack(id);
                     self.put(id, ClientFrame::Bye);
-                    self.endpoint_mut(id).link = Link::Leaving { since: now };
+                    self.set_link(id, Link::Leaving { since: now });
                 }
                 // Its hello names the session that is over.
                 Link::Greeting { .. } => {
                     self.drop_link(now, id, "the session has ended");
-                    self.endpoint_mut(id).link = Link::Down { retry_at: now };
+                    self.set_link(id, Link::Down { retry_at: now });
                 }
                 Link::Down { .. }
                 | Link::Connecting { .. }
@@ -209,10 +209,14 @@ impl Core {
             max_frame: self.config.max_frame_bytes,
             methods: methods.collect(),
         };
-        let endpoint = self.endpoint_mut(id);
-        endpoint.link = Link::Greeting { since: now };
-        hello.put(&mut endpoint.out);
+        hello.put(&mut self.endpoint_mut(id).out);
+        self.set_link(id, Link::Greeting { since: now });
         self.events.push_back(Event::Transmit(id));
+    }
+
+    fn set_link(&mut self, id: EndpointId, link: Link) {
+        self.endpoint_mut(id).link = link;
+        self.note_care(id);
     }
 
     fn greet_waiting(&mut self, now: Time) {

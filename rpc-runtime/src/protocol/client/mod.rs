@@ -4,13 +4,15 @@
 //! | --- | --- |
 //! | `mod.rs` | [`Core`]: what the driver and the callers see of it |
 //! | `config.rs` | [`ClientConfig`], every setting |
-//! | `call.rs` | one pending call, and the ring that holds them by number |
+//! | `call.rs`, `ring.rs` | one pending call, and the ring that holds them by number |
 //! | `endpoint.rs` | the picture of one server: connection, health, what was acknowledged there |
 //! | `connect.rs` | connections: hello, welcome, reject, and what their loss means for calls |
 //! | `send.rs` | where a call goes, and with which header |
 //! | `receive.rs` | what a response means for its call |
+//! | `outcome.rs` | how a call ends, and how its caller gets to know |
 //! | `timers.rs` | time-outs, deadlines, probes, lone acks |
 //! | `rtt.rs`, `budget.rs` | how long to wait, and how often to try |
+//! | `stats.rs` | what is counted |
 //!
 //! The life of a call:
 //!
@@ -26,28 +28,35 @@ mod call;
 mod config;
 mod connect;
 mod endpoint;
+mod outcome;
 #[cfg(test)]
 mod pair_tests;
 mod receive;
+mod ring;
 #[cfg(test)]
 mod ring_tests;
 mod rtt;
 mod send;
+mod stats;
 mod timers;
 
 use std::collections::VecDeque;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Duration;
 
 use self::budget::RetryBudget;
 pub use self::call::Hedge;
-use self::call::{Call, CallRing, CallState, Caller};
+use self::call::NewCall;
 pub(crate) use self::call::{CallOptions, CallOutcome};
 pub use self::config::ClientConfig;
 pub(crate) use self::endpoint::EndpointId;
 use self::endpoint::{Endpoint, Link};
+use self::outcome::KeptOutcome;
+pub(crate) use self::outcome::Settled;
+use self::ring::CallRing;
+pub use self::stats::ClientStats;
 use crate::error::{NotExecuted, Unknown};
-use crate::id::{Attempt, CallId, ClientId, MethodId, Seq, SessionId, SessionSecret};
+use crate::id::{CallId, ClientId, MethodId, Seq, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
 use crate::service::{Kind, ServiceSchema};
 use crate::time::Time;
@@ -74,6 +83,9 @@ pub(crate) struct Core {
     unsent: usize,
     /// No call needs attention earlier.
     next_call_at: Time,
+    /// Nothing at all needs attention earlier: [`handle_timeout`](Core::handle_timeout) finds out
+    /// when exactly, everything else only brings it forward.
+    next_at: Time,
     /// Where the search for the least busy endpoint begins, so that equals take turns.
     turn: usize,
     events: VecDeque<Event>,
@@ -98,51 +110,11 @@ pub(crate) enum Event {
     Transmit(EndpointId),
 }
 
-/// What a client has done since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClientStats {
-    /// Calls made.
-    pub calls: u64,
-    /// Sends of calls that had been sent before.
-    pub retries: u64,
-    /// Retries that went to another server than the send before.
-    pub failovers: u64,
-    /// Second sends made ahead of a time-out.
-    pub hedges: u64,
-    /// Time-outs of calls.
-    pub timeouts: u64,
-    /// Responses that came with the mark of a re-send.
-    pub resent_responses: u64,
-    /// Responses to calls that were no longer pending, or to an earlier attempt and not committed.
-    pub dropped_responses: u64,
-    /// Answers that a call is still running.
-    pub in_progress: u64,
-    /// Attempts that a server refused.
-    pub refused: u64,
-    /// Times that a server became suspect.
-    pub suspicions: u64,
-    /// Connections that were established.
-    pub connections: u64,
-    /// Sessions that were opened.
-    pub sessions: u64,
-    /// Calls whose outcome was unknown when their caller gave up.
-    pub unknown: u64,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Session {
     id: SessionId,
     secret: SessionSecret,
     window: u32,
-}
-
-#[derive(Debug)]
-struct KeptOutcome {
-    id: CallId,
-    arguments: u64,
-    outcome: CallOutcome,
-    payload: Vec<u8>,
 }
 
 /// A call that could not be started now.
@@ -153,9 +125,6 @@ pub(crate) enum StartError {
     /// It never will be.
     Refused(NotExecuted),
 }
-
-/// What a caller gets: how its call ended, and the buffer with the value or error.
-pub(crate) type Settled = (CallOutcome, Vec<u8>);
 
 /// The window before a server has named its own.
 const FIRST_WINDOW: u32 = 1024;
@@ -183,6 +152,7 @@ impl Core {
             budget,
             unsent: 0,
             next_call_at: Time::NEVER,
+            next_at: Time::ZERO,
             turn: 0,
             events: VecDeque::new(),
             wakers: Vec::new(),
@@ -219,123 +189,13 @@ impl Core {
         self.stats.calls += 1;
         self.session_writes += u64::from(kind == Kind::Write);
         self.budget.deposit();
-        let seq = self.ring.push(Call {
-            state: CallState::Queued,
-            caller: Caller::Waiting,
-            kind,
-            method,
-            options,
-            client: self.client,
-            attempts: 0,
-            refused: 0,
-            last_refused: Attempt(0),
-            settle: false,
-            endpoint: EndpointId(0),
-            silent: 0,
-            in_progress: false,
-            made_at: now,
-            sent_at: now,
-            sent_before: now,
-            asked_at: now,
-            runs_there: false,
-            next_at: Time::NEVER,
-            hedge_at: Time::NEVER,
-            deadline,
-            buffer: arguments,
-            outcome: None,
-            waker: None,
-            refusal: None,
-        });
+        let client = self.client;
+        let (seq, call) = self.ring.push();
+        call.begin(NewCall { kind, method, options, client, made_at: now, deadline, arguments });
         self.unsent += 1;
         self.note_call_at(deadline);
         self.send(now, seq);
         Ok(seq)
-    }
-
-    /// Goes on with a call whose caller gave up.
-    ///
-    /// # Errors
-    /// With how it ended meanwhile, or why it cannot be asked again.
-    pub(crate) fn ask_again(
-        &mut self,
-        now: Time,
-        id: CallId,
-        deadline: Time,
-        arguments: &[u8],
-    ) -> Result<Seq, Settled> {
-        if self.closed {
-            return Err((CallOutcome::Unknown(Unknown::ClientClosed), Vec::new()));
-        }
-        if let Some(position) = self.kept_outcomes.iter().position(|kept| kept.id == id) {
-            if self.kept_outcomes[position].arguments != hash(arguments) {
-                return Err((CallOutcome::NotExecuted(NotExecuted::IdReused), Vec::new()));
-            }
-            let kept = self.kept_outcomes.remove(position).expect("found just now");
-            return Err((kept.outcome, kept.payload));
-        }
-        let stale = || Err((CallOutcome::Unknown(Unknown::Stale), Vec::new()));
-        if id.client != self.client || self.session.is_none() {
-            return stale();
-        }
-        let settle_grace = self.config.settle_grace;
-        let Some(call) = self.ring.pending_mut(id.seq) else { return stale() };
-        if call.caller != Caller::GaveUp {
-            return stale();
-        }
-        if call.buffer != arguments {
-            return Err((CallOutcome::NotExecuted(NotExecuted::IdReused), Vec::new()));
-        }
-        call.caller = Caller::Waiting;
-        call.outcome = None;
-        call.settle = false;
-        call.silent = 0;
-        call.deadline = deadline;
-        call.next_at = call.next_at.min(now + settle_grace);
-        let at = call.next_at.min(deadline);
-        self.note_call_at(at);
-        Ok(id.seq)
-    }
-
-    /// How a call ended, once it has.
-    pub(crate) fn poll_call(&mut self, seq: Seq, waker: &Waker) -> Poll<Settled> {
-        let call = self.ring.get_mut(seq).expect("a call's future holds its place");
-        match call.outcome.take() {
-            None => {
-                if !call.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                    call.waker = Some(waker.clone());
-                }
-                Poll::Pending
-            }
-            Some(outcome) => {
-                if call.state != CallState::Complete {
-                    // It gave up; the call itself stays pending until it is settled.
-                    return Poll::Ready((outcome, Vec::new()));
-                }
-                let buffer = std::mem::take(&mut call.buffer);
-                call.state = CallState::Vacant;
-                self.ring.trim();
-                Poll::Ready((outcome, buffer))
-            }
-        }
-    }
-
-    /// The caller of a call has dropped its future.
-    pub(crate) fn handle_dropped(&mut self, seq: Seq) {
-        let Some(call) = self.ring.get_mut(seq) else { return };
-        call.waker = None;
-        match call.state {
-            CallState::Complete if kept(Rule::FreeDropped) => {
-                call.state = CallState::Vacant;
-                call.buffer = Vec::new();
-                self.ring.trim();
-            }
-            CallState::Vacant | CallState::Complete => {}
-            CallState::Queued | CallState::Backoff | CallState::Sent => {
-                if call.caller == Caller::Waiting {
-                    self.abandon(seq);
-                }
-            }
-        }
     }
 
     /// Waits for room in the window, until the deadline.
@@ -365,6 +225,12 @@ impl Core {
         self.wakers.extend(self.window_waiters.drain(..).map(|(_, waker)| waker));
     }
 
+    /// Whether there is an event, or a caller to be woken.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        !self.events.is_empty() || !self.wakers.is_empty()
+    }
+
     /// The next thing for the driver to do.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -379,18 +245,17 @@ impl Core {
 
     /// Takes the callers that are to be woken.
     pub(crate) fn poll_wakers(&mut self, into: &mut Vec<Waker>) {
-        into.append(&mut self.wakers);
+        if into.is_empty() {
+            std::mem::swap(into, &mut self.wakers);
+        } else {
+            into.append(&mut self.wakers);
+        }
     }
 
     /// The full id of a call.
     pub(crate) fn call_id(&self, seq: Seq) -> CallId {
         let sent = self.ring.get(seq).filter(|call| call.attempts > 0);
         CallId { client: sent.map_or(self.client, |call| call.client), seq }
-    }
-
-    /// How often a call was sent.
-    pub(crate) fn attempts(&self, seq: Seq) -> u32 {
-        self.ring.get(seq).map_or(0, |call| call.attempts)
     }
 
     pub(crate) fn stats(&self) -> ClientStats {
@@ -446,83 +311,6 @@ impl Core {
             && self.ring.len() < RING_WINDOWS * window as usize
     }
 
-    /// Nobody waits for a call any more: its outcome is settled in the background, since an id may
-    /// be acknowledged only when nothing can happen under it any more.
-    fn abandon(&mut self, seq: Seq) {
-        let call = self.ring.get_mut(seq).expect("the caller has found it");
-        call.caller = Caller::Dropped;
-        let (endpoint, sent) = (call.endpoint, call.attempts > 0);
-        let must_settle = call.kind == Kind::Write && !call.was_never_run();
-        if must_settle && kept(Rule::SettleDropped) {
-            call.settle = true;
-        } else {
-            let outcome = CallOutcome::NotExecuted(NotExecuted::ClientClosed);
-            self.complete(seq, outcome, &[]);
-        }
-        if sent && self.endpoint(endpoint).link == Link::Up {
-            self.put(endpoint, ClientFrame::Cancel(seq));
-        }
-    }
-
-    /// Ends a call for its caller. `payload` is its value or error.
-    fn complete(&mut self, seq: Seq, outcome: CallOutcome, payload: &[u8]) {
-        let Some(call) = self.ring.pending_mut(seq) else { return };
-        match call.state {
-            CallState::Sent => {
-                let endpoint = call.endpoint;
-                self.endpoints[usize::from(endpoint.0)].in_flight -= 1;
-            }
-            _ => self.unsent -= 1,
-        }
-        let call = self.ring.pending_mut(seq).expect("found above");
-        let id = CallId { client: self.client, seq };
-        match call.caller {
-            Caller::Waiting => {
-                call.buffer.clear();
-                call.buffer.extend_from_slice(payload);
-                call.state = CallState::Complete;
-                call.outcome = Some(outcome);
-                self.wakers.extend(call.waker.take());
-            }
-            Caller::GaveUp => {
-                let arguments = hash(&call.buffer);
-                call.state = CallState::Vacant;
-                call.buffer = Vec::new();
-                let payload = payload.to_vec();
-                self.kept_outcomes.push_back(KeptOutcome { id, arguments, outcome, payload });
-                if self.kept_outcomes.len() > self.config.max_kept_outcomes {
-                    self.kept_outcomes.pop_front();
-                }
-            }
-            Caller::Dropped => {
-                call.state = CallState::Vacant;
-                call.buffer = Vec::new();
-            }
-        }
-        let moved = self.ring.note_complete(seq);
-        if moved {
-            self.ring.trim();
-            if !self.window_waiters.is_empty() {
-                self.wakers.extend(self.window_waiters.drain(..).map(|(_, waker)| waker));
-            }
-        }
-    }
-
-    /// Ends every pending call: what was never run as not executed, the rest as unknown.
-    fn fail_pending(&mut self, unknown: &Unknown, not_executed: &NotExecuted) {
-        let pending: Vec<Seq> =
-            self.ring.iter().filter(|(_, call)| call.is_pending()).map(|(seq, _)| seq).collect();
-        for seq in pending {
-            let call = self.ring.get(seq).expect("listed just now");
-            let outcome = if call.was_never_run() {
-                CallOutcome::NotExecuted(not_executed.clone())
-            } else {
-                CallOutcome::Unknown(unknown.clone())
-            };
-            self.complete(seq, outcome, &[]);
-        }
-    }
-
     fn put(&mut self, endpoint: EndpointId, frame: ClientFrame<'_>) {
         let end = self.endpoint_mut(endpoint);
         let was_empty = end.out.is_empty();
@@ -532,8 +320,15 @@ impl Core {
         }
     }
 
+    #[inline]
     fn note_call_at(&mut self, at: Time) {
         self.next_call_at = self.next_call_at.min(at);
+        self.note_at(at);
+    }
+
+    #[inline]
+    fn note_at(&mut self, at: Time) {
+        self.next_at = self.next_at.min(at);
     }
 
     fn endpoint(&self, id: EndpointId) -> &Endpoint {
@@ -548,8 +343,4 @@ impl Core {
     fn jittered(&mut self, duration: Duration) -> Duration {
         duration.mul_f64(0.75 + self.rng.f64() / 2.0)
     }
-}
-
-fn hash(arguments: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(arguments)
 }

@@ -66,6 +66,7 @@ impl Core {
         endpoint.last_byte = now;
         endpoint.silent_timeouts = 0;
         if endpoint.suspicion.take().is_some() {
+            self.note_care(id);
             self.send_queued(now);
         }
     }
@@ -92,17 +93,30 @@ impl Core {
         if header.status != Status::InProgress || kept(Rule::InProgressIsLife) {
             call.silent = 0;
         }
-        if is_latest && call.state == CallState::Sent && call.endpoint == id {
-            let (method, took) = (call.method, now.since(call.asked_at));
-            if header.status != Status::InProgress {
-                self.endpoint_mut(id).add_rtt(method, took);
-            }
+        if is_latest
+            && call.state == CallState::Sent
+            && call.endpoint == id
+            && header.status != Status::InProgress
+        {
+            let took = now.since(call.asked_at);
+            self.endpoints[usize::from(id.0)].add_rtt(call.method, took);
         }
+        // A committed result counts from any attempt; a tentative one only from the latest, since a
+        // later attempt may have taken effect in the meantime. A read has no effect to miss.
+        let counts = header.committed
+            || call.kind != Kind::Write
+            || is_latest
+            || !kept(Rule::TentativeFromLatestOnly);
         match header.status {
-            Status::Success => self.take_result(now, id, header, CallOutcome::Success, payload),
-            Status::BusinessError => {
-                self.take_result(now, id, header, CallOutcome::BusinessError, payload);
+            Status::Success if counts => {
+                self.note_unacked(now, id);
+                self.complete(header.seq, CallOutcome::Success, payload);
             }
+            Status::BusinessError if counts => {
+                self.note_unacked(now, id);
+                self.complete(header.seq, CallOutcome::BusinessError, payload);
+            }
+            Status::Success | Status::BusinessError => self.stats.dropped_responses += 1,
             Status::Aborted(reason) => {
                 let outcome = CallOutcome::NotExecuted(NotExecuted::Aborted(reason));
                 self.note_unacked(now, id);
@@ -120,26 +134,6 @@ impl Core {
                     self.back_off(header.seq, until);
                 }
             }
-        }
-    }
-
-    /// A committed result counts from any attempt; a tentative one only from the latest, since a
-    /// later attempt may have taken effect in the meantime. A read has no effect to miss.
-    fn take_result(
-        &mut self,
-        now: Time,
-        id: EndpointId,
-        header: &ResponseHeader,
-        outcome: CallOutcome,
-        payload: &[u8],
-    ) {
-        let Some(call) = self.ring.get(header.seq) else { return };
-        let from_latest = header.attempt == call.attempt() || !kept(Rule::TentativeFromLatestOnly);
-        if header.committed || call.kind != Kind::Write || from_latest {
-            self.note_unacked(now, id);
-            self.complete(header.seq, outcome, payload);
-        } else {
-            self.stats.dropped_responses += 1;
         }
     }
 
@@ -190,7 +184,7 @@ impl Core {
             call.refused += 1;
             call.last_refused = header.attempt;
         }
-        call.refusal = Some((reason, message.clone()));
+        call.refusal = Some(Box::new((reason, message.clone())));
         if !is_latest {
             return;
         }
@@ -244,7 +238,7 @@ impl Core {
 
     /// Gives a response to the oldest call, as a client without numbers would.
     fn mistake_call(&self, header: ResponseHeader) -> ResponseHeader {
-        let is_pending = self.ring.get(header.seq).is_some_and(super::Call::is_pending);
+        let is_pending = self.ring.get(header.seq).is_some_and(super::call::Call::is_pending);
         let by_order = !kept(Rule::MatchBySeq);
         let duplicate = !is_pending && !kept(Rule::DropDuplicateResponses);
         let oldest = self.ring.iter().find(|(_, call)| call.is_pending());
@@ -258,10 +252,11 @@ impl Core {
 
     fn note_unacked(&mut self, now: Time, id: EndpointId) {
         let endpoint = self.endpoint_mut(id);
-        if endpoint.unacked == 0 {
-            endpoint.unacked_since = now;
-        }
         endpoint.unacked = endpoint.unacked.saturating_add(1);
+        if endpoint.unacked == 1 {
+            endpoint.unacked_since = now;
+            self.note_care(id);
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::call::{Call, CallOptions, CallRing, CallState, Caller, Hedge};
-use super::endpoint::EndpointId;
-use crate::id::{Attempt, ClientId, MethodId, Seq};
+use super::call::{CallOptions, CallState, Hedge, NewCall};
+use super::ring::CallRing;
+use crate::id::{ClientId, MethodId, Seq};
 use crate::service::Kind;
 use crate::time::Time;
 use crate::wire::ack::Ack;
@@ -48,7 +48,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Make => {
-                    pending.insert(ring.push(call()));
+                    pending.insert(make(&mut ring));
                 }
                 Step::End(index) if !pending.is_empty() => {
                     let seq = *pending.iter().nth(index.index(pending.len())).unwrap();
@@ -81,10 +81,9 @@ proptest! {
     }
 }
 
-fn call() -> Call {
-    Call {
-        state: CallState::Queued,
-        caller: Caller::Waiting,
+fn make(ring: &mut CallRing) -> Seq {
+    let (seq, call) = ring.push();
+    call.begin(NewCall {
         kind: Kind::Write,
         method: MethodId(0),
         options: CallOptions {
@@ -94,24 +93,9 @@ fn call() -> Call {
             trace: None,
         },
         client: ClientId(1),
-        attempts: 0,
-        refused: 0,
-        last_refused: Attempt(0),
-        settle: false,
-        endpoint: EndpointId(0),
-        silent: 0,
-        in_progress: false,
         made_at: Time::ZERO,
-        sent_at: Time::ZERO,
-        sent_before: Time::ZERO,
-        asked_at: Time::ZERO,
-        runs_there: false,
-        next_at: Time::NEVER,
-        hedge_at: Time::NEVER,
         deadline: Time::NEVER,
-        buffer: Vec::new(),
-        outcome: None,
-        waker: None,
-        refusal: None,
-    }
+        arguments: Vec::new(),
+    });
+    seq
 }

@@ -120,67 +120,56 @@ impl Core {
 
     /// The usable endpoint with the fewest calls in flight; `avoid` only if there is no other.
     fn choose(&mut self, avoid: Option<EndpointId>) -> Option<EndpointId> {
-        let count = self.endpoints.len();
+        let (before, from_turn) = self.endpoints.split_at(self.turn);
+        let turns = from_turn.iter().zip(self.turn..).chain(before.iter().zip(0..));
         let mut best: Option<(u32, EndpointId)> = None;
-        for step in 0..count {
-            let index = (self.turn + step) % count;
-            let endpoint = &self.endpoints[index];
+        for (endpoint, index) in turns {
             let id = EndpointId(index as u16);
-            if !endpoint.is_usable() || avoid == Some(id) {
-                continue;
-            }
-            if best.is_none_or(|(least, _)| endpoint.in_flight < least) {
+            if endpoint.is_usable()
+                && avoid != Some(id)
+                && best.is_none_or(|(least, _)| endpoint.in_flight < least)
+            {
                 best = Some((endpoint.in_flight, id));
             }
         }
-        self.turn = (self.turn + 1) % count.max(1);
+        self.turn = if self.turn + 1 < self.endpoints.len() { self.turn + 1 } else { 0 };
         let fallback = avoid.filter(|avoid| self.endpoint(*avoid).is_usable());
         best.map(|(_, id)| id).or(fallback)
     }
 
     fn send_to(&mut self, now: Time, seq: Seq, endpoint: EndpointId) {
         let timeout = self.timeout_of(seq, endpoint);
+        let bitmap = self.bitmap_for(endpoint);
         let watermark = self.ring.watermark();
-        let above = self.ring.complete_above();
-        let Some(call) = self.ring.get(seq).filter(|call| call.is_pending()) else { return };
-        let end = &self.endpoints[usize::from(endpoint.0)];
+        let Some(call) = self.ring.pending_mut(seq) else { return };
+        let end = &mut self.endpoints[usize::from(endpoint.0)];
         let limit = end.max_frame.saturating_sub(MAX_REQUEST_HEADER);
-        if call.buffer.len() > limit {
-            let size = call.buffer.len();
+        let size = call.buffer.len();
+        if size > limit {
             let outcome = CallOutcome::NotExecuted(NotExecuted::TooLarge { size, limit });
             return self.complete(seq, outcome, &[]);
         }
-        let needs_ack = end.acked != Some(watermark) || call.attempts > 0;
-        let room = limit - call.buffer.len();
-        let bitmap =
-            if above >= BITMAP_WORTH_SENDING && u64::from(end.unacked) >= BITMAP_WORTH_SENDING {
-                Some(self.ring.bitmap()).filter(|bitmap| bitmap.len() < room).unwrap_or_default()
-            } else {
-                Vec::new()
-            };
-        let needs_ack = (needs_ack || !bitmap.is_empty()) && kept(Rule::AcksHitchhike);
+        let bitmap = if bitmap.len() < limit - size { &bitmap[..] } else { &[] };
+        let needs_ack = end.acked != Some(watermark) || call.attempts > 0 || !bitmap.is_empty();
+        let needs_ack = needs_ack && kept(Rule::AcksHitchhike);
         let (previous, was_sent) = (call.endpoint, call.state == CallState::Sent);
         let failover = call.attempts > 0 && previous != endpoint;
-
-        let (client, default_deadline) = (self.client, self.config.deadline);
-        let call = self.ring.get_mut(seq).expect("looked at above");
         if call.attempts == 0 || kept(Rule::CountAttempts) {
             call.attempts = call.attempts.saturating_add(1);
         }
         let left = call.deadline.since(now);
         // The default deadline needs no bytes; what is a millisecond off is not worth any.
-        let is_default = left.abs_diff(default_deadline) < Duration::from_millis(1);
+        let is_default = left.abs_diff(self.config.deadline) < Duration::from_millis(1);
         let header = RequestHeader {
             seq,
             attempt: call.attempt(),
             age: now.since(call.made_at),
             method: call.method,
-            ack: needs_ack.then(|| Ack::new(watermark, &bitmap)),
+            ack: needs_ack.then(|| Ack::new(watermark, bitmap)),
             deadline: (!is_default).then_some(left),
             trace: call.options.trace,
             settle: call.settle,
         };
-        let end = &mut self.endpoints[usize::from(endpoint.0)];
         let was_empty = end.out.is_empty();
         header.put(&call.buffer, &mut end.out);
         end.last_sent = now;
@@ -188,20 +177,10 @@ impl Core {
             end.note_acked(watermark);
         }
         end.in_flight += 1;
-        call.state = CallState::Sent;
-        call.client = client;
-        call.endpoint = endpoint;
-        call.runs_there &= previous == endpoint;
-        if !call.runs_there {
-            call.asked_at = now;
-        }
-        call.sent_before = call.sent_at;
-        call.sent_at = now;
-        call.in_progress = false;
-        call.next_at = now + timeout;
+        let next_at = now + timeout;
+        call.note_sent(now, endpoint, self.client, next_at);
         let first = call.attempts == 1;
         let hedge = if first { call.options.hedge } else { Hedge::Never };
-        let next_at = call.next_at;
         if was_sent {
             self.endpoints[usize::from(previous.0)].in_flight -= 1;
         } else {
@@ -212,9 +191,24 @@ impl Core {
             self.stats.failovers += u64::from(failover);
         }
         self.note_call_at(next_at);
-        self.plan_hedge(now, seq, endpoint, hedge);
+        if hedge != Hedge::Never {
+            self.plan_hedge(now, seq, endpoint, hedge);
+        }
         if was_empty {
             self.events.push_back(Event::Transmit(endpoint));
+        }
+    }
+
+    /// What a request to this endpoint acknowledges above the watermark; empty if it is not worth
+    /// its bytes.
+    #[inline]
+    fn bitmap_for(&self, endpoint: EndpointId) -> Vec<u8> {
+        if self.ring.complete_above() >= BITMAP_WORTH_SENDING
+            && u64::from(self.endpoint(endpoint).unacked) >= BITMAP_WORTH_SENDING
+        {
+            self.ring.bitmap()
+        } else {
+            Vec::new()
         }
     }
 

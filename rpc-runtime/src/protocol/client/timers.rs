@@ -21,13 +21,26 @@ impl Core {
         if now >= self.next_call_at {
             self.look_at_calls(now);
         }
+        self.next_at = self.earliest();
     }
 
     /// When [`handle_timeout`](Core::handle_timeout) wants to be called. It may be called earlier.
+    #[inline]
     pub(crate) fn poll_timeout(&self) -> Time {
+        debug_assert!(self.next_at <= self.earliest(), "a timer was set and not noted");
+        self.next_at
+    }
+
+    fn earliest(&self) -> Time {
         let endpoints =
             (0..self.endpoints.len()).map(|index| self.care_at(EndpointId(index as u16)));
         endpoints.fold(self.next_call_at, Time::min)
+    }
+
+    /// An endpoint may need attention earlier than was known.
+    pub(super) fn note_care(&mut self, id: EndpointId) {
+        let at = self.care_at(id);
+        self.note_at(at);
     }
 
     /// Acks that found no message to travel with, keepalives, probes.
@@ -143,7 +156,7 @@ impl Core {
         let Some(call) = self.ring.pending_mut(seq) else { return false };
         let (endpoint, sent) = (call.endpoint, call.state == CallState::Sent);
         if call.was_never_run() || call.kind != Kind::Write {
-            let refusal = call.refusal.take();
+            let refusal = call.refusal.take().map(|refusal| *refusal);
             let reason = match (call.attempts, refusal, troubles) {
                 (_, Some((reason, message)), _) => NotExecuted::Refused { reason, message },
                 (0, None, Some(troubles)) => NotExecuted::NotConnected(troubles),
@@ -243,6 +256,7 @@ impl Core {
         let interval = self.config.probe_interval;
         let suspicion = Suspicion { since: now, next_probe: now + interval, interval };
         self.endpoint_mut(id).suspicion = Some(suspicion);
+        self.note_care(id);
         self.probe(id);
         self.move_calls_away(now, id);
     }
