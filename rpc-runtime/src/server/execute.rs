@@ -8,9 +8,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
-
 use crate::id::MethodId;
+use crate::io_buffer;
 use crate::protocol::server::{Answer, Payload};
 use crate::rule::{Rule, kept};
 use crate::service::{Request, Service, Verdict};
@@ -31,10 +30,11 @@ pub(super) struct Job<S: Service> {
     pub(super) max_result: usize,
 }
 
-/// What is to be run, by kind.
+/// What is to be run, by kind. The arguments are kept in case that a conflict makes it run again;
+/// their buffer goes back to [`io_buffer`].
 pub(super) enum JobCall<S: Service> {
-    Write { decoded: S::Write, arguments: Bytes, call: CallRef, retry: bool },
-    Read { decoded: S::Read, arguments: Bytes },
+    Write { decoded: S::Write, arguments: Vec<u8>, call: CallRef, retry: bool },
+    Read { decoded: S::Read, arguments: Vec<u8> },
 }
 
 /// A call of a method with neither `Tx` nor `View`. Apart from [`Job`], since its future is moved
@@ -63,12 +63,16 @@ impl<S: Service> Job<S> {
     pub(super) async fn run(self) -> Answer {
         let Job { service, store, method, call, max_result } = self;
         let run = Run { service: &*service, store: &store, method, max_result };
-        match call {
+        let (answer, arguments) = match call {
             JobCall::Write { decoded, arguments, call, retry } => {
-                run.write(decoded, &arguments, call, retry).await
+                (run.write(decoded, &arguments, call, retry).await, arguments)
             }
-            JobCall::Read { decoded, arguments } => run.read(decoded, &arguments).await,
-        }
+            JobCall::Read { decoded, arguments } => {
+                (run.read(decoded, &arguments).await, arguments)
+            }
+        };
+        io_buffer::put_message(arguments);
+        answer
     }
 }
 

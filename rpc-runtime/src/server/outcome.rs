@@ -7,7 +7,7 @@ use super::Shared;
 use super::execute::record;
 use super::sessions::{Run, Session};
 use crate::id::{MethodId, Seq};
-use crate::protocol::server::{Answer, Duty, Stage};
+use crate::protocol::server::{Answer, Duty, RunNumber};
 use crate::service::Service;
 use crate::store::{AbortReason, CallRef, Outcome};
 use crate::wire::response::RefusalReason;
@@ -18,14 +18,14 @@ impl<S: Service> Shared<S> {
         &self,
         session: &Session,
         seq: Seq,
-        stage: Stage,
+        run: RunNumber,
         answer: Answer,
         call: Option<CallRef>,
     ) {
-        let must_record = session.finish(self.clock.now(), seq, stage, answer, &self.counters);
-        if let (Some(outcome), Some(call)) = (must_record, call) {
+        let must_record = session.finish(self.clock.now(), seq, run, answer, &self.counters);
+        if let (Some((run, outcome)), Some(call)) = (must_record, call) {
             let answer = record(Arc::clone(&self.store), call, outcome).await;
-            session.finish(self.clock.now(), seq, Stage::Recording, answer, &self.counters);
+            session.finish(self.clock.now(), seq, run, answer, &self.counters);
         }
     }
 
@@ -33,25 +33,25 @@ impl<S: Service> Shared<S> {
         self: &Arc<Self>,
         session: &Arc<Session>,
         seq: Seq,
-        stage: Stage,
+        run: RunNumber,
         call: CallRef,
         outcome: Outcome,
     ) {
         let (server, session) = (Arc::clone(self), Arc::clone(session));
         tokio::spawn(async move {
             let answer = record(Arc::clone(&server.store), call, outcome).await;
-            session.finish(server.clock.now(), seq, stage, answer, &server.counters);
+            session.finish(server.clock.now(), seq, run, answer, &server.counters);
         });
     }
 
     /// Stops a call's business and ends the call: by a record if it is a write, since a part of it
     /// may be on its way to the store.
     pub(super) fn perform(self: &Arc<Self>, session: &Arc<Session>, duty: Duty<Run>) {
-        let Duty::Abort(seq, reason, run) = duty else { return };
+        let Duty::Abort(seq, abort, reason, run) = duty else { return };
         run.task.abort();
         match run.call {
             Some(call) => {
-                self.spawn_record(session, seq, Stage::Aborting, call, Outcome::Aborted(reason));
+                self.spawn_record(session, seq, abort, call, Outcome::Aborted(reason));
             }
             None => {
                 let (reason, why) = match reason {
@@ -60,7 +60,7 @@ impl<S: Service> Shared<S> {
                 };
                 let answer = Answer::Refused(reason, why.to_owned());
                 let now = self.clock.now();
-                session.finish(now, seq, Stage::Aborting, answer, &self.counters);
+                session.finish(now, seq, abort, answer, &self.counters);
             }
         }
     }

@@ -9,9 +9,12 @@ use tokio::task::AbortHandle;
 
 use super::stats::{Counters, add};
 use crate::id::{ClientId, Identity, Incarnation, Seq, SessionId};
-use crate::protocol::server::{Answer, CallTable, Duty, Stage, TableLimits};
+use crate::protocol::server::{Answer, CallTable, Duty, RunNumber, TableLimits};
 use crate::store::{CallRef, Outcome};
 use crate::time::Time;
+
+/// How long a session is quiet before it gives back the memory that only traffic needs.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// All sessions of one server, by identity and client.
 #[derive(Debug, Default)]
@@ -113,6 +116,9 @@ impl Sessions {
             sessions.retain(|_, session| {
                 let (keep, waker) = session.with(|state| {
                     let silence = now.since(state.last_traffic);
+                    if silence >= QUIET {
+                        state.table.handle_idle();
+                    }
                     let waker = if state.attached && silence >= idle {
                         state.connection += 1;
                         state.attached = false;
@@ -191,12 +197,12 @@ impl Session {
         &self,
         now: Time,
         seq: Seq,
-        stage: Stage,
+        run: RunNumber,
         answer: Answer,
         counters: &Counters,
-    ) -> Option<Outcome> {
+    ) -> Option<(RunNumber, Outcome)> {
         counters.count(&answer);
-        self.with_output(|state| state.table.handle_finished(now, seq, stage, answer))
+        self.with_output(|state| state.table.handle_finished(now, seq, run, answer))
     }
 
     /// Wakes the session's connection.

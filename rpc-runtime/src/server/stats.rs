@@ -33,11 +33,11 @@ pub struct ServerStats {
 /// The counters behind [`ServerStats`].
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) requests: AtomicU64,
-    pub(super) retries: AtomicU64,
+    requests: AtomicU64,
+    retries: AtomicU64,
     committed: AtomicU64,
     replayed_from_record: AtomicU64,
-    pub(super) replayed_from_table: AtomicU64,
+    replayed_from_table: AtomicU64,
     tentative: AtomicU64,
     refused: AtomicU64,
     pub(super) aborts: AtomicU64,
@@ -45,15 +45,52 @@ pub(super) struct Counters {
     pub(super) rejected: AtomicU64,
 }
 
+/// What one connection has counted in one go: added up once, since what all connections share is
+/// slow to touch.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) requests: u64,
+    pub(super) retries: u64,
+    pub(super) replayed_from_table: u64,
+    committed: u64,
+    replayed_from_record: u64,
+    tentative: u64,
+    refused: u64,
+}
+
+impl Tally {
+    pub(super) fn count(&mut self, answer: &Answer) {
+        *match answer {
+            Answer::Committed(_) => &mut self.committed,
+            Answer::Recorded(_) => &mut self.replayed_from_record,
+            Answer::Tentative(..) => &mut self.tentative,
+            Answer::Refused(..) | Answer::Never(_) | Answer::Unknown(_) => &mut self.refused,
+        } += 1;
+    }
+}
+
 impl Counters {
+    /// Counts the end of one run.
     pub(super) fn count(&self, answer: &Answer) {
-        let counter = match answer {
-            Answer::Committed(_) => &self.committed,
-            Answer::Recorded(_) => &self.replayed_from_record,
-            Answer::Tentative(..) => &self.tentative,
-            Answer::Refused(..) | Answer::Never(_) | Answer::Unknown(_) => &self.refused,
-        };
-        add(counter, 1);
+        let mut tally = Tally::default();
+        tally.count(answer);
+        self.add(&tally);
+    }
+
+    pub(super) fn add(&self, tally: &Tally) {
+        for (counter, count) in [
+            (&self.requests, tally.requests),
+            (&self.retries, tally.retries),
+            (&self.replayed_from_table, tally.replayed_from_table),
+            (&self.committed, tally.committed),
+            (&self.replayed_from_record, tally.replayed_from_record),
+            (&self.tentative, tally.tentative),
+            (&self.refused, tally.refused),
+        ] {
+            if count > 0 {
+                add(counter, count);
+            }
+        }
     }
 
     pub(super) fn read(&self) -> ServerStats {

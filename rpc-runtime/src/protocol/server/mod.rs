@@ -3,18 +3,21 @@
 //! | file | what stands in it |
 //! | --- | --- |
 //! | `handshake.rs` | what a hello must agree with |
+//! | `admission.rs` | what a request asks of the table, and what the table asks of the driver |
 //! | `table.rs` | [`CallTable`]: the calls of one session, business pending and response ack pending |
 //! | `slot.rs` | the states of one call in the table |
 //!
 //! A table is a cache. All that it knows can be forgotten at any time without harm: a retry then
 //! finds the call's record in the store, or runs again under the store's check.
 
+mod admission;
 pub(crate) mod handshake;
 mod slot;
 mod table;
 #[cfg(test)]
 mod table_tests;
 
+pub(crate) use self::admission::{Admission, Duty, Incoming, TableLimits};
 pub(crate) use self::handshake::{AgreedMethod, Agreement};
-pub(crate) use self::slot::{Answer, Payload, Stage};
-pub(crate) use self::table::{Admission, CallTable, Duty, Incoming, TableLimits};
+pub(crate) use self::slot::{Answer, Payload, RunNumber};
+pub(crate) use self::table::CallTable;

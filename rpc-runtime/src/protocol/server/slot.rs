@@ -36,18 +36,33 @@ pub(super) struct Running<R> {
     pub(super) hash: ArgumentHash,
     pub(super) kind: Kind,
     pub(super) stage: Stage,
+    pub(super) run: RunNumber,
     /// The attempt that the run was started for.
     pub(super) run_attempt: Attempt,
     /// The latest attempt that asked for it; the answer goes to that one.
     pub(super) latest: Attempt,
     pub(super) received: Time,
     pub(super) deadline: Time,
-    pub(super) handle: Option<R>,
+    /// Boxed, since few runs outlive the wake-up that begins them, and every slot has room for it.
+    pub(super) handle: Option<Box<R>>,
+}
+
+/// Names one thing that is done for a call (a run of its business, a recording, an abort), so that
+/// the late end of an earlier one is never taken for the end of the current one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RunNumber(u64);
+
+impl RunNumber {
+    pub(super) const FIRST: RunNumber = RunNumber(1);
+
+    pub(super) fn next(self) -> RunNumber {
+        RunNumber(self.0 + 1)
+    }
 }
 
 /// What is being done for a running call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(super) enum Stage {
     /// The business runs, or its commit does.
     Business,
     /// A tentative outcome is being recorded, since a later attempt asked.
@@ -106,6 +121,14 @@ impl Payload {
             Payload::Shared(bytes) => bytes,
             Payload::Owned(bytes) => bytes.into(),
         }
+    }
+}
+
+/// A tentative outcome as it is recorded.
+pub(super) fn recordable(status: Status, payload: Payload) -> Outcome {
+    match status {
+        Status::BusinessError => Outcome::BusinessError(payload.into_bytes()),
+        _ => Outcome::Success(payload.into_bytes()),
     }
 }
 

@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::slot::{Answer, Done, Payload, Running, Slot, Stage, committed_parts};
-use crate::id::{ArgumentHash, Attempt, Seq};
+use super::admission::{Admission, Duty, Incoming, TableLimits};
+use super::slot::{
+    Answer, Done, Payload, RunNumber, Running, Slot, Stage, committed_parts, recordable,
+};
+use crate::id::{Attempt, Seq};
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::store::{AbortReason, Outcome, Refusal};
@@ -24,6 +27,8 @@ pub(crate) struct CallTable<R> {
     /// `slots[i]` is call `base + i`.
     slots: VecDeque<Slot<R>>,
     running: usize,
+    /// The number of the next run.
+    next_run: RunNumber,
     /// Bytes of kept responses.
     held: usize,
     /// No running call's deadline is earlier.
@@ -31,63 +36,21 @@ pub(crate) struct CallTable<R> {
     duties: VecDeque<Duty<R>>,
     out: Vec<u8>,
     spare: Vec<Vec<u8>>,
+    /// Bytes of spare buffers.
+    spare_bytes: usize,
     /// No new runs are taken: the server is being shut down.
     draining: bool,
     /// Responses that were sent again from this table.
     resent: u64,
 }
 
-/// What one session may hold on one server.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TableLimits {
-    /// Calls beyond the watermark.
-    pub(crate) window: u32,
-    /// Calls that run at once.
-    pub(crate) max_running: usize,
-    /// Bytes of kept responses. Beyond it the oldest are forgotten, which costs a retry a look-up.
-    pub(crate) max_held_bytes: usize,
-}
-
-/// A request as the table sees it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Incoming {
-    pub(crate) seq: Seq,
-    pub(crate) attempt: Attempt,
-    pub(crate) kind: Kind,
-    pub(crate) hash: ArgumentHash,
-    pub(crate) deadline: Time,
-    pub(crate) settle: bool,
-}
-
-/// What the driver must do for a request.
-#[derive(Debug)]
-pub(crate) enum Admission {
-    /// Nothing: it was answered from the table, or a run that is under way will answer it.
-    Handled,
-    /// Run it. With the retry bit: look for its record first.
-    Run,
-    /// Record this tentative outcome of an earlier attempt, unless something is recorded already.
-    Record(Outcome),
-    /// Do not run it: find its record, or end it with an aborted one.
-    Settle(AbortReason),
-}
-
-/// What the driver must do for a call that runs.
-#[derive(Debug)]
-pub(crate) enum Duty<R> {
-    /// Stop the business, then end the call with an aborted record, or find how it ended.
-    Abort(Seq, AbortReason, R),
-    /// Stop the business; nobody wants the call's outcome any more.
-    Forget(R),
-}
-
-const SPARE_BUFFERS: usize = 64;
+/// Buffers of acknowledged responses that are kept for later ones, in bytes: enough for a window of
+/// small ones.
+const SPARE_BYTES: usize = 128 << 10;
+/// The largest of them.
 const SPARE_CAPACITY: usize = 4096;
 /// When to look again at a call whose deadline has passed while its driver is just starting it.
 const NOT_YET_STOPPABLE: Duration = Duration::from_millis(10);
-/// Slots and buffers beyond this are given back to the allocator when the session falls idle.
-const IDLE_SLOTS: usize = 4;
-
 impl<R> CallTable<R> {
     pub(crate) fn new(limits: TableLimits, watermark: Seq) -> CallTable<R> {
         CallTable {
@@ -95,11 +58,13 @@ impl<R> CallTable<R> {
             base: watermark,
             slots: VecDeque::new(),
             running: 0,
+            next_run: RunNumber::FIRST,
             held: 0,
             next_deadline: Time::NEVER,
             duties: VecDeque::new(),
             out: Vec::new(),
             spare: Vec::new(),
+            spare_bytes: 0,
             draining: false,
             resent: 0,
         }
@@ -151,8 +116,16 @@ impl<R> CallTable<R> {
             let slot = std::mem::replace(slot, Slot::Acked);
             self.release(slot);
         }
-        if self.slots.is_empty() && self.slots.capacity() > IDLE_SLOTS && self.out.is_empty() {
-            self.shrink();
+    }
+
+    /// The session has been quiet for a while: gives back what only traffic needs.
+    pub(crate) fn handle_idle(&mut self) {
+        if self.slots.is_empty() && self.out.is_empty() && self.duties.is_empty() {
+            self.slots = VecDeque::new();
+            self.spare = Vec::new();
+            self.spare_bytes = 0;
+            self.duties = VecDeque::new();
+            self.out = Vec::new();
         }
     }
 
@@ -186,17 +159,14 @@ impl<R> CallTable<R> {
                 self.refuse(request, RefusalReason::Cancelled, "the caller gave the call up")
             }
             Slot::Vacant if request.settle => {
-                self.start(now, request, Stage::Aborting);
-                Admission::Settle(AbortReason::Cancelled)
+                let run = self.start(now, request, Stage::Aborting);
+                Admission::Settle(run, AbortReason::Cancelled)
             }
             Slot::Vacant if self.running >= self.limits.max_running => {
                 let why = "the session has as many calls running as the server allows";
                 self.refuse(request, RefusalReason::Overloaded, why)
             }
-            Slot::Vacant => {
-                self.start(now, request, Stage::Business);
-                Admission::Run
-            }
+            Slot::Vacant => Admission::Run(self.start(now, request, Stage::Business)),
         }
     }
 
@@ -215,43 +185,47 @@ impl<R> CallTable<R> {
         self.abort(seq, AbortReason::Cancelled);
     }
 
-    /// Keeps what is needed to stop a running call. Gives it back if the call runs no more.
-    pub(crate) fn handle_started(&mut self, seq: Seq, handle: R) -> Option<R> {
+    /// Keeps what is needed to stop a run. Gives it back if the run is over.
+    pub(crate) fn handle_started(&mut self, seq: Seq, run: RunNumber, handle: R) -> Option<R> {
         match self.slot_mut(seq) {
-            Some(Slot::Running(running)) => {
-                running.handle = Some(handle);
+            Some(Slot::Running(running)) if running.run == run => {
+                running.handle = Some(Box::new(handle));
                 None
             }
             _ => Some(handle),
         }
     }
 
-    /// Takes how a call ended and answers its latest attempt. Returns an outcome that must be
-    /// recorded first.
+    /// Takes how a run ended and answers the latest attempt of its call. Returns an outcome that must
+    /// be recorded first, as a run of its own.
+    ///
+    /// A run that is no longer the call's own is not heard, unless it found a record: what is
+    /// recorded holds whoever has found it.
     pub(crate) fn handle_finished(
         &mut self,
         now: Time,
         seq: Seq,
-        stage: Stage,
+        run: RunNumber,
         answer: Answer,
-    ) -> Option<Outcome> {
+    ) -> Option<(RunNumber, Outcome)> {
+        let next_run = self.next_run;
         let slot = self.slot_mut(seq)?;
         let Slot::Running(running) = slot else { return None };
         let settles = matches!(answer, Answer::Committed(_) | Answer::Recorded(_));
-        let stale = running.stage != stage && !settles;
-        if stale {
-            return None;
-        }
-        if let Answer::Tentative(status, payload) = answer {
-            let joined = running.kind == Kind::Write && running.latest > running.run_attempt;
-            if joined && kept(Rule::RecordTentativeForRetry) {
-                running.stage = Stage::Recording;
-                return Some(recordable(status, payload));
-            }
-            self.finish(now, seq, false, status, payload);
+        if running.run != run && !settles {
             return None;
         }
         let (status, message) = match answer {
+            Answer::Tentative(status, payload) => {
+                let joined = running.kind == Kind::Write && running.latest > running.run_attempt;
+                if joined && kept(Rule::RecordTentativeForRetry) {
+                    (running.stage, running.run) = (Stage::Recording, next_run);
+                    self.next_run = next_run.next();
+                    return Some((next_run, recordable(status, payload)));
+                }
+                self.finish(now, seq, false, status, payload);
+                return None;
+            }
             Answer::Committed(outcome) | Answer::Recorded(outcome) => {
                 let (status, payload) = committed_parts(outcome);
                 self.finish(now, seq, true, status, payload);
@@ -260,19 +234,18 @@ impl<R> CallTable<R> {
             // The business may have been at its commit when it was stopped. That this record was
             // refused says nothing of that one.
             Answer::Refused(_, message)
-                if stage == Stage::Aborting && running.kind == Kind::Write =>
+                if running.stage == Stage::Aborting && running.kind == Kind::Write =>
             {
                 (Status::Unknown, message)
             }
             Answer::Refused(reason, message) => (Status::Refused(reason), message),
             Answer::Never(refusal) => (Status::Never(refusal), String::new()),
             Answer::Unknown(message) => (Status::Unknown, message),
-            Answer::Tentative(..) => unreachable!("handled above"),
         };
-        let slot = std::mem::replace(slot, Slot::Vacant);
-        let Slot::Running(running) = slot else { unreachable!("matched above") };
+        let latest = running.latest;
+        *slot = Slot::Vacant;
         self.running -= 1;
-        self.respond(seq, running.latest, false, status, truncate(&message).as_bytes());
+        self.respond(seq, latest, false, status, truncate(&message).as_bytes());
         None
     }
 
@@ -331,7 +304,7 @@ impl<R> CallTable<R> {
     /// Takes what the driver keeps for running calls, to stop them all.
     pub(crate) fn take_handles(&mut self) -> Vec<R> {
         let running = self.slots.iter_mut().filter_map(|slot| match slot {
-            Slot::Running(running) => running.handle.take(),
+            Slot::Running(running) => running.handle.take().map(|handle| *handle),
             _ => None,
         });
         running.collect()
@@ -339,7 +312,9 @@ impl<R> CallTable<R> {
 
     /// An empty buffer for a response's payload.
     pub(crate) fn buffer(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_default()
+        let buffer = self.spare.pop().unwrap_or_default();
+        self.spare_bytes -= buffer.capacity();
+        buffer
     }
 
     /// A retry of a call that runs: it joins, and is told so.
@@ -369,8 +344,8 @@ impl<R> CallTable<R> {
                 unreachable!("matched above")
             };
             self.held -= done.payload.as_slice().len();
-            self.start(now, request, Stage::Recording);
-            return Admission::Record(recordable(done.status, done.payload));
+            let run = self.start(now, request, Stage::Recording);
+            return Admission::Record(run, recordable(done.status, done.payload));
         }
         let header = ResponseHeader {
             seq: request.seq,
@@ -389,55 +364,54 @@ impl<R> CallTable<R> {
         Admission::Handled
     }
 
-    fn start(&mut self, now: Time, request: &Incoming, stage: Stage) {
-        let running = Running {
-            hash: request.hash,
-            kind: request.kind,
-            stage,
-            run_attempt: request.attempt,
-            latest: request.attempt,
-            received: now,
-            deadline: request.deadline,
-            handle: None,
-        };
+    fn start(&mut self, now: Time, request: &Incoming, stage: Stage) -> RunNumber {
+        let run = self.next_run;
+        self.next_run = run.next();
         self.running += 1;
         self.next_deadline = self.next_deadline.min(request.deadline);
-        *self.slot_mut(request.seq).expect("the caller has made the slot") = Slot::Running(running);
+        *self.slot_mut(request.seq).expect("the caller has made the slot") =
+            Slot::Running(Running {
+                hash: request.hash,
+                kind: request.kind,
+                stage,
+                run,
+                run_attempt: request.attempt,
+                latest: request.attempt,
+                received: now,
+                deadline: request.deadline,
+                handle: None,
+            });
+        run
     }
 
     fn abort(&mut self, seq: Seq, reason: AbortReason) {
+        let next_run = self.next_run;
         let Some(Slot::Running(running)) = self.slot_mut(seq) else { return };
         if running.stage == Stage::Business
             && let Some(handle) = running.handle.take()
         {
-            running.stage = Stage::Aborting;
-            self.duties.push_back(Duty::Abort(seq, reason, handle));
+            (running.stage, running.run) = (Stage::Aborting, next_run);
+            self.next_run = next_run.next();
+            self.duties.push_back(Duty::Abort(seq, next_run, reason, *handle));
         }
     }
 
     /// Keeps an outcome until it is acknowledged, and sends it.
     fn finish(&mut self, now: Time, seq: Seq, committed: bool, status: Status, payload: Payload) {
-        let slot = self.slot_mut(seq).expect("the caller has found the slot");
-        let Slot::Running(running) = std::mem::replace(slot, Slot::Vacant) else {
-            unreachable!("only a running call finishes")
-        };
-        self.running -= 1;
-        let header = ResponseHeader {
-            seq,
-            attempt: running.latest,
-            resend: false,
-            committed,
-            status,
-            server_time: now.since(running.received),
-        };
+        let index = (seq.0 - self.base.0) as usize;
+        let slot = &mut self.slots[index];
+        let Slot::Running(running) = slot else { unreachable!("only a running call finishes") };
+        let (hash, kind, attempt) = (running.hash, running.kind, running.latest);
+        let server_time = now.since(running.received);
+        let header = ResponseHeader { seq, attempt, resend: false, committed, status, server_time };
         header.put(payload.as_slice(), &mut self.out);
+        self.running -= 1;
         if !kept(Rule::KeepUntilAcked) {
+            *slot = Slot::Vacant;
             return;
         }
         self.held += payload.as_slice().len();
-        let (hash, kind, attempt) = (running.hash, running.kind, running.latest);
-        let done = Done { hash, kind, committed, attempt, status, payload };
-        *self.slot_mut(seq).expect("found above") = Slot::Done(done);
+        *slot = Slot::Done(Done { hash, kind, committed, attempt, status, payload });
         if self.held > self.limits.max_held_bytes {
             self.forget_oldest();
         }
@@ -462,16 +436,17 @@ impl<R> CallTable<R> {
             Slot::Running(running) => {
                 self.running -= 1;
                 if let Some(handle) = running.handle {
-                    self.duties.push_back(Duty::Forget(handle));
+                    self.duties.push_back(Duty::Forget(*handle));
                 }
             }
             Slot::Done(done) => {
                 self.held -= done.payload.as_slice().len();
                 if let Payload::Owned(mut buffer) = done.payload
-                    && self.spare.len() < SPARE_BUFFERS
-                    && buffer.capacity() <= SPARE_CAPACITY
+                    && (1..=SPARE_CAPACITY).contains(&buffer.capacity())
+                    && self.spare_bytes < SPARE_BYTES
                 {
                     buffer.clear();
+                    self.spare_bytes += buffer.capacity();
                     self.spare.push(buffer);
                 }
             }
@@ -506,21 +481,6 @@ impl<R> CallTable<R> {
     fn slot_mut(&mut self, seq: Seq) -> Option<&mut Slot<R>> {
         let index = seq.0.checked_sub(self.base.0)?;
         self.slots.get_mut(usize::try_from(index).ok()?)
-    }
-
-    fn shrink(&mut self) {
-        self.slots = VecDeque::new();
-        self.spare = Vec::new();
-        self.duties.shrink_to_fit();
-        self.out = Vec::new();
-    }
-}
-
-/// A tentative outcome as it is recorded.
-fn recordable(status: Status, payload: Payload) -> Outcome {
-    match status {
-        Status::BusinessError => Outcome::BusinessError(payload.into_bytes()),
-        _ => Outcome::Success(payload.into_bytes()),
     }
 }
 

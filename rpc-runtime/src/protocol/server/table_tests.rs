@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::{Admission, Answer, CallTable, Duty, Incoming, Payload, Stage, TableLimits};
+use super::{Admission, Answer, CallTable, Duty, Incoming, Payload, RunNumber, TableLimits};
 use crate::id::{ArgumentHash, Attempt, Seq};
 use crate::service::Kind;
 use crate::store::AbortReason;
@@ -35,6 +35,14 @@ fn request(seq: u64, attempt: u32) -> Incoming {
     }
 }
 
+/// Lets a call's first attempt begin.
+fn run(table: &mut CallTable<u64>, seq: u64) -> RunNumber {
+    match table.handle_request(NOW, &request(seq, 1)) {
+        Admission::Run(run) => run,
+        other => panic!("it runs, and is not {other:?}"),
+    }
+}
+
 /// What the table has sent since.
 fn sent(table: &mut CallTable<u64>) -> Vec<ResponseHeader> {
     let mut bytes = Vec::new();
@@ -57,29 +65,56 @@ fn sent(table: &mut CallTable<u64>) -> Vec<ResponseHeader> {
 #[test]
 fn an_abort_that_the_store_refuses_leaves_the_call_open() {
     let mut table = table();
-    assert!(matches!(table.handle_request(NOW, &request(1, 1)), Admission::Run));
-    assert_eq!(table.handle_started(Seq(1), 7), None);
+    let run = run(&mut table, 1);
+    assert_eq!(table.handle_started(Seq(1), run, 7), None);
     table.handle_timeout(NOW + Duration::from_secs(2));
-    let Some(Duty::Abort(seq, AbortReason::Deadline, 7)) = table.poll_duty() else {
+    let Some(Duty::Abort(seq, abort, AbortReason::Deadline, 7)) = table.poll_duty() else {
         panic!("the deadline has passed")
     };
     let refused = Answer::Refused(RefusalReason::StoreUnavailable, "full".to_owned());
-    assert_eq!(table.handle_finished(NOW, seq, Stage::Aborting, refused), None);
+    assert_eq!(table.handle_finished(NOW, seq, abort, refused), None);
     let answers = sent(&mut table);
     assert_eq!(answers.len(), 1);
     assert_eq!(answers[0].status, Status::Unknown, "it must be asked for again");
     assert_eq!(table.running(), 0);
 }
 
+/// A run that was stopped may still come to its end, once its call runs anew. Were its end taken for
+/// that of the current run, the caller would be told "not enough" by the first while the second moves
+/// the money.
+#[test]
+fn the_late_end_of_an_earlier_run_is_not_heard() {
+    let mut table = table();
+    let first = run(&mut table, 1);
+    assert_eq!(table.handle_finished(NOW, Seq(1), first, Answer::Unknown(String::new())), None);
+    let Admission::Run(second) = table.handle_request(NOW, &request(1, 2)) else {
+        panic!("it is tried again")
+    };
+    sent(&mut table);
+    let late = Answer::Tentative(Status::BusinessError, Payload::Owned(vec![1]));
+    assert_eq!(table.handle_finished(NOW, Seq(1), first, late), None);
+    assert_eq!(sent(&mut table), [], "the first run is over");
+    assert_eq!(table.handle_started(Seq(1), first, 7), Some(7), "and cannot be stopped any more");
+    assert_eq!(table.running(), 1);
+    let answer = Answer::Tentative(Status::Success, Payload::Owned(vec![2]));
+    assert_eq!(table.handle_finished(NOW, Seq(1), second, answer), None);
+    let answers = sent(&mut table);
+    assert_eq!(answers.len(), 1);
+    assert_eq!((answers[0].status, answers[0].attempt), (Status::Success, Attempt(2)));
+}
+
 #[test]
 fn a_first_run_that_the_store_refuses_is_refused() {
     let mut table = table();
-    assert!(matches!(table.handle_request(NOW, &request(1, 1)), Admission::Run));
+    let run = run(&mut table, 1);
     let refused = Answer::Refused(RefusalReason::StoreUnavailable, "full".to_owned());
-    table.handle_finished(NOW, Seq(1), Stage::Business, refused);
+    table.handle_finished(NOW, Seq(1), run, refused);
     let status = Status::Refused(RefusalReason::StoreUnavailable);
     assert_eq!(sent(&mut table)[0].status, status);
-    assert!(matches!(table.handle_request(NOW, &request(1, 2)), Admission::Run), "and tried again");
+    assert!(
+        matches!(table.handle_request(NOW, &request(1, 2)), Admission::Run(_)),
+        "and tried again"
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -107,6 +142,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 0..200)
 }
 
+/// What is done for a call.
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Business,
+    Record,
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 256,
@@ -120,34 +162,35 @@ proptest! {
     fn a_table_keeps_within_its_limits(steps in steps()) {
         let mut table = table();
         let mut now = NOW;
-        let mut running: Vec<(Seq, Stage)> = Vec::new();
+        let mut running: Vec<(Seq, RunNumber, What)> = Vec::new();
         let (mut watermark, mut acked) = (Seq::FIRST, BTreeSet::new());
         for step in steps {
             match step {
                 Step::Request(seq, attempt) => {
                     let request = Incoming { deadline: now + Duration::from_secs(1), ..request(seq, attempt) };
-                    let stage = match table.handle_request(now, &request) {
+                    let begun = match table.handle_request(now, &request) {
                         Admission::Handled => None,
-                        Admission::Run => Some(Stage::Business),
-                        Admission::Record(_) => Some(Stage::Recording),
-                        Admission::Settle(_) => Some(Stage::Aborting),
+                        Admission::Run(run) => Some((run, What::Business)),
+                        Admission::Record(run, _) | Admission::Settle(run, _) => {
+                            Some((run, What::Record))
+                        }
                     };
-                    if let Some(stage) = stage {
+                    if let Some((run, what)) = begun {
                         prop_assert!(Seq(seq) >= watermark, "nothing acknowledged runs");
-                        prop_assert!(running.iter().all(|(of, _)| *of != Seq(seq)), "nothing twice");
-                        running.push((Seq(seq), stage));
-                        table.handle_started(Seq(seq), seq);
+                        prop_assert!(running.iter().all(|(of, ..)| *of != Seq(seq)), "nothing twice");
+                        running.push((Seq(seq), run, what));
+                        prop_assert_eq!(table.handle_started(Seq(seq), run, seq), None);
                     }
                 }
                 Step::End(index, size) if !running.is_empty() => {
-                    let (seq, stage) = running.remove(index.index(running.len()));
+                    let (seq, run, what) = running.remove(index.index(running.len()));
                     let payload = Payload::Owned(vec![0; size]);
-                    let answer = match stage {
-                        Stage::Business => Answer::Tentative(Status::BusinessError, payload),
-                        _ => Answer::Unknown(String::new()),
+                    let answer = match what {
+                        What::Business => Answer::Tentative(Status::BusinessError, payload),
+                        What::Record => Answer::Unknown(String::new()),
                     };
-                    if table.handle_finished(now, seq, stage, answer).is_some() {
-                        running.push((seq, Stage::Recording));
+                    if let Some((run, _)) = table.handle_finished(now, seq, run, answer) {
+                        running.push((seq, run, What::Record));
                     }
                 }
                 Step::Ack(seq, bitmap) => {
@@ -166,14 +209,14 @@ proptest! {
             }
             while let Some(duty) = table.poll_duty() {
                 let (seq, next) = match duty {
-                    Duty::Abort(seq, _, handle) => {
+                    Duty::Abort(seq, run, _, handle) => {
                         prop_assert_eq!(handle, seq.0);
-                        (seq, Some(Stage::Aborting))
+                        (seq, Some(run))
                     }
                     Duty::Forget(handle) => (Seq(handle), None),
                 };
-                running.retain(|(of, _)| *of != seq);
-                running.extend(next.map(|stage| (seq, stage)));
+                running.retain(|(of, ..)| *of != seq);
+                running.extend(next.map(|run| (seq, run, What::Record)));
             }
             prop_assert_eq!(table.watermark(), watermark);
             prop_assert!(table.running() <= 8, "no more run than may");

@@ -23,7 +23,9 @@ use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 
 use self::servers::{Job, Server};
-use super::{CallOptions, CallOutcome, ClientConfig, Core, EndpointId, Event, Hedge, StartError};
+use super::{
+    CallOptions, CallOutcome, ClientConfig, Core, EndpointId, Event, Hedge, Settled, StartError,
+};
 use crate::id::{MethodId, Seq};
 use crate::schema::Schema;
 use crate::service::{Kind, MethodSchema, ServiceSchema};
@@ -323,7 +325,8 @@ impl Pair {
         let waiting: Vec<Seq> =
             self.calls.iter().filter(|(_, call)| call.waits).map(|(seq, _)| *seq).collect();
         for seq in waiting {
-            if let Poll::Ready((outcome, payload)) = self.core.poll_call(seq, Waker::noop()) {
+            if let Poll::Ready(settled) = self.core.poll_call(seq, Waker::noop()) {
+                let Settled { outcome, payload, .. } = settled;
                 self.note_told(seq, &outcome, &payload);
             }
         }

@@ -14,7 +14,7 @@ use crate::id::{
 };
 use crate::protocol::server::handshake::negotiate;
 use crate::protocol::server::{
-    Admission, Agreement, Answer, CallTable, Duty, Incoming, Payload, Stage, TableLimits,
+    Admission, Agreement, Answer, CallTable, Duty, Incoming, Payload, RunNumber, TableLimits,
 };
 use crate::service::Kind;
 use crate::store::{
@@ -55,7 +55,7 @@ pub(super) struct Job {
     pub(super) life: u32,
     /// Stopped: what it does is done, but nobody hears of it.
     pub(super) orphan: bool,
-    pub(super) stage: Stage,
+    pub(super) run: RunNumber,
     pub(super) call: CallRef,
     pub(super) work: Work,
 }
@@ -175,34 +175,33 @@ impl Pair {
         };
         match admission {
             Admission::Handled => {}
-            Admission::Record(outcome) => {
-                self.push(server, Stage::Recording, call, Work::Record(outcome));
+            Admission::Record(run, outcome) => {
+                self.push(server, run, call, Work::Record(outcome));
             }
-            Admission::Settle(reason) => {
-                let work = Work::Record(Outcome::Aborted(reason));
-                self.push(server, Stage::Aborting, call, work);
+            Admission::Settle(run, reason) => {
+                self.push(server, run, call, Work::Record(Outcome::Aborted(reason)));
             }
-            Admission::Run => {
+            Admission::Run(run) => {
                 let retry = attempt.is_retry();
                 if retry
                     && let LookUp::Recorded(outcome) = at_once(self.store.look_up(&call)).unwrap()
                 {
-                    self.report(server, seq, Stage::Business, Answer::Recorded(outcome), &call);
+                    self.report(server, seq, run, Answer::Recorded(outcome), &call);
                     return;
                 }
                 let read = Box::new(self.read(seq));
                 let work = Work::Business { method: header.method, retry, read };
-                let number = self.push(server, Stage::Business, call, work);
+                let number = self.push(server, run, call, work);
                 let (_, table) = self.servers[server].table.as_mut().expect("it was greeted");
-                assert_eq!(table.handle_started(seq, number), None);
+                assert_eq!(table.handle_started(seq, run, number), None);
             }
         }
     }
 
-    fn push(&mut self, server: usize, stage: Stage, call: CallRef, work: Work) -> u64 {
+    fn push(&mut self, server: usize, run: RunNumber, call: CallRef, work: Work) -> u64 {
         self.next_job += 1;
         let (number, life) = (self.next_job, self.servers[server].life);
-        self.jobs.push(Job { number, server, life, orphan: false, stage, call, work });
+        self.jobs.push(Job { number, server, life, orphan: false, run, call, work });
         number
     }
 
@@ -237,15 +236,15 @@ impl Pair {
 
     fn conclude(&mut self, job: Job, answer: Answer) {
         if !job.orphan && self.servers[job.server].life == job.life {
-            self.report(job.server, job.call.id.seq, job.stage, answer, &job.call);
+            self.report(job.server, job.call.id.seq, job.run, answer, &job.call);
         }
         self.serve(job.server);
     }
 
-    fn report(&mut self, server: usize, seq: Seq, stage: Stage, answer: Answer, call: &CallRef) {
+    fn report(&mut self, server: usize, seq: Seq, run: RunNumber, answer: Answer, call: &CallRef) {
         let (_, table) = self.servers[server].table.as_mut().expect("it has runs");
-        if let Some(outcome) = table.handle_finished(self.now, seq, stage, answer) {
-            self.push(server, Stage::Recording, call.clone(), Work::Record(outcome));
+        if let Some((run, outcome)) = table.handle_finished(self.now, seq, run, answer) {
+            self.push(server, run, call.clone(), Work::Record(outcome));
         }
     }
 
@@ -256,7 +255,7 @@ impl Pair {
         let mut aborts = Vec::new();
         while let Some(duty) = table.poll_duty() {
             let (number, abort) = match duty {
-                Duty::Abort(_, reason, number) => (number, Some(reason)),
+                Duty::Abort(_, run, reason, number) => (number, Some((run, reason))),
                 Duty::Forget(number) => (number, None),
             };
             // A run that is forgotten may have ended already, and only its record be under way.
@@ -265,10 +264,10 @@ impl Pair {
                 continue;
             };
             job.orphan = true;
-            aborts.extend(abort.map(|reason| (job.call.clone(), reason)));
+            aborts.extend(abort.map(|(run, reason)| (run, job.call.clone(), reason)));
         }
-        for (call, reason) in aborts {
-            self.push(server, Stage::Aborting, call, Work::Record(Outcome::Aborted(reason)));
+        for (run, call, reason) in aborts {
+            self.push(server, run, call, Work::Record(Outcome::Aborted(reason)));
         }
         let end = &mut self.servers[server];
         let Some((_, table)) = &mut end.table else { return };

@@ -1,0 +1,285 @@
+//! One connection after its handshake: reads frames, runs calls, writes responses.
+//!
+//! A call's business is polled once, here, as soon as its request is decoded; most end there, and
+//! cost neither a task nor an allocation of ours. One that must wait is moved to a task of its own.
+//! All responses of one wake-up leave in one write.
+//!
+//! | file | what stands in it |
+//! | --- | --- |
+//! | `mod.rs` | bytes in, bytes out, and the time |
+//! | `request.rs` | what becomes of a request |
+
+mod request;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::time::Sleep;
+
+use super::Shared;
+use super::execute::{Job, PlainJob};
+use super::sessions::Session;
+use super::stats::Tally;
+use crate::id::Identity;
+use crate::io_buffer;
+use crate::protocol::server::{Agreement, Answer};
+use crate::service::Service;
+use crate::time::{Time, WallTime};
+use crate::transport::Io;
+use crate::wire::WireError;
+use crate::wire::frame::FrameDecoder;
+use crate::wire::request::ClientFrame;
+use crate::wire::response::ServerFrame;
+
+/// Reads and writes in one go before other connections get their turn.
+const ROUNDS_PER_WAKE_UP: usize = 16;
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The peer closed it, or it broke.
+    Disconnected,
+    /// The session has a later connection, or a later incarnation.
+    Superseded,
+    /// The client has closed its session.
+    SessionOver,
+    /// The server is being shut down, and nothing runs here any more.
+    Drained,
+    /// The peer does not keep to the protocol.
+    Misbehaved(WireError),
+}
+
+/// A connection that speaks for a session. `F` is the future of a running write or read, `P` that of
+/// a plain call.
+pub(super) struct Connection<S: Service, F, P> {
+    server: Arc<Shared<S>>,
+    session: Arc<Session>,
+    number: u64,
+    agreement: Agreement,
+    io: Box<dyn Io>,
+    decoder: FrameDecoder,
+    /// What is being written, from `written` on.
+    writing: Vec<u8>,
+    written: usize,
+    timer: Option<Pin<Box<Sleep>>>,
+    timer_at: Time,
+    /// Where calls are polled first; reused for every call that ends at once.
+    stage: Pin<Box<Option<F>>>,
+    plain_stage: Pin<Box<Option<P>>>,
+    make: fn(Job<S>) -> F,
+    make_plain: fn(PlainJob<S>) -> P,
+    /// What was counted since the server's counters were told.
+    tally: Tally,
+}
+
+impl<S, F, P> Connection<S, F, P>
+where
+    S: Service,
+    F: Future<Output = Answer> + Send + 'static,
+    P: Future<Output = Answer> + Send + 'static,
+{
+    pub(super) fn new(
+        server: Arc<Shared<S>>,
+        (session, number): (Arc<Session>, u64),
+        agreement: Agreement,
+        io: Box<dyn Io>,
+        decoder: FrameDecoder,
+        make: fn(Job<S>) -> F,
+        make_plain: fn(PlainJob<S>) -> P,
+    ) -> Connection<S, F, P> {
+        Connection {
+            server,
+            session,
+            number,
+            agreement,
+            io,
+            decoder,
+            writing: Vec::new(),
+            written: 0,
+            timer: None,
+            timer_at: Time::NEVER,
+            stage: Box::pin(None),
+            plain_stage: Box::pin(None),
+            make,
+            make_plain,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Serves the connection to its end. `rest` is what came in behind the hello.
+    pub(super) async fn run(mut self, rest: Vec<u8>) -> (Ended, Box<dyn Io>) {
+        let mut rest = Some(rest).filter(|rest| !rest.is_empty());
+        let ended = std::future::poll_fn(|context| {
+            if let Some(rest) = rest.take()
+                && let Err(ended) = self.handle_batch(context, &rest)
+            {
+                return Poll::Ready(ended);
+            }
+            self.poll(context)
+        })
+        .await;
+        self.session.detach(self.number, self.server.clock.now());
+        (ended, self.io)
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+        for _ in 0..ROUNDS_PER_WAKE_UP {
+            if let Err(ended) = self.handle_turn(context) {
+                return Poll::Ready(ended);
+            }
+            match self.poll_write(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Ended::Disconnected),
+                Poll::Pending if self.is_choked() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+            if self.is_drained() {
+                return Poll::Ready(Ended::Drained);
+            }
+            if let Err(ended) = ready!(self.poll_read(context)) {
+                return Poll::Ready(ended);
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Once per round: register for output, pass the time, do what the table asks for.
+    fn handle_turn(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
+        let timer_fired = match &mut self.timer {
+            Some(timer) if self.timer_at < Time::NEVER => timer.as_mut().poll(context).is_ready(),
+            _ => false,
+        };
+        let mut duties = Vec::new();
+        let next = {
+            let mut state = self.session.lock();
+            if !state.register(self.number, context.waker()) {
+                return Err(Ended::Superseded);
+            }
+            if timer_fired {
+                self.timer_at = Time::NEVER;
+                state.table.handle_timeout(self.server.clock.now());
+            }
+            while let Some(duty) = state.next_duty(&self.server.counters) {
+                duties.push(duty);
+            }
+            state.table.poll_timeout()
+        };
+        for duty in duties {
+            self.server.perform(&self.session, duty);
+        }
+        self.arm(next, context);
+        Ok(())
+    }
+
+    /// Sets the timer if it must fire earlier than it would. One that fires too early does no harm.
+    fn arm(&mut self, next: Time, context: &mut Context<'_>) {
+        if next >= self.timer_at {
+            return;
+        }
+        self.timer_at = next;
+        let at = self.server.clock.instant(next);
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(at),
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+        if let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(context).is_ready()
+        {
+            context.waker().wake_by_ref();
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        let mut scratch = io_buffer::take();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        let polled = Pin::new(&mut self.io).poll_read(context, &mut buffer);
+        let len = buffer.filled().len();
+        let handled = match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(Err(Ended::Disconnected)),
+            Poll::Ready(Ok(())) if len == 0 => Poll::Ready(Err(Ended::Disconnected)),
+            Poll::Ready(Ok(())) => Poll::Ready(self.handle_batch(context, &scratch[..len])),
+        };
+        io_buffer::put(scratch);
+        handled
+    }
+
+    fn handle_batch(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Result<(), Ended> {
+        let handled = self.handle_bytes(context, bytes);
+        self.server.counters.add(&std::mem::take(&mut self.tally));
+        handled
+    }
+
+    /// Takes what came in. The session stays locked meanwhile, but for the runs of the business.
+    fn handle_bytes(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Result<(), Ended> {
+        let moment = Moment { now: self.server.clock.now(), wall: WallTime::now() };
+        let session = Arc::clone(&self.session);
+        let mut state = session.lock();
+        state.note_traffic(moment.now);
+        let mut input = bytes;
+        loop {
+            let mut finished = Vec::new();
+            let frame = self.decoder.next(&mut input, &mut finished).map_err(Ended::Misbehaved)?;
+            let Some(frame) = frame else { return Ok(()) };
+            match ClientFrame::decode(frame).map_err(Ended::Misbehaved)? {
+                ClientFrame::Request(header, arguments) => {
+                    state =
+                        self.handle_request(context, &session, state, moment, &header, arguments);
+                }
+                ClientFrame::Ack(ack) => state.table.handle_ack(ack),
+                ClientFrame::Cancel(seq) => state.table.handle_cancel(seq),
+                ClientFrame::Ping => state.table.send(ServerFrame::Pong),
+                ClientFrame::Bye => return Err(Ended::SessionOver),
+            }
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        loop {
+            if self.written == self.writing.len() {
+                self.writing.clear();
+                self.written = 0;
+                io_buffer::shed(&mut self.writing);
+                if !self.session.with(|state| state.table.poll_transmit(&mut self.writing)) {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            let rest = &self.writing[self.written..];
+            match ready!(Pin::new(&mut self.io).poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
+            }
+        }
+    }
+
+    /// Whether the peer takes responses so slowly that no more requests are read from it.
+    fn is_choked(&self) -> bool {
+        let waiting = self.session.with(|state| state.table.output_len());
+        waiting > self.server.config.max_output_bytes
+    }
+
+    fn is_drained(&self) -> bool {
+        self.server.draining.load(Ordering::Acquire)
+            && self.written == self.writing.len()
+            && self.session.with(|state| state.table.running() == 0 && !state.table.has_output())
+    }
+}
+
+/// When a batch of frames came in, on both clocks: read once for all of them.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Time,
+    wall: WallTime,
+}
+
+/// Who the connection's peer is and where it comes from, for logs.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) identity: Identity,
+    pub(super) address: String,
+}

@@ -1,0 +1,260 @@
+//! What becomes of a request: answered from the table, run here and now, or moved to a task.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::task::{Context, Poll};
+
+use tracing::Instrument as _;
+
+use super::super::execute::{Job, JobCall, PlainJob};
+use super::super::sessions::{Run, Session, State};
+use super::{Connection, Moment};
+use crate::id::{ArgumentHash, CallId, Seq};
+use crate::io_buffer;
+use crate::protocol::server::{Admission, AgreedMethod, Answer, Incoming, RunNumber};
+use crate::service::{Kind, Request, Service, ServiceCall};
+use crate::store::{CallRef, KeyError, Outcome};
+use crate::time::{Time, WallTime};
+use crate::wire::request::RequestHeader;
+use crate::wire::response::{RefusalReason, Status};
+
+/// A request on its way to being run.
+struct Order<'a> {
+    request: Incoming,
+    method: AgreedMethod,
+    arguments: &'a [u8],
+    watermark: Seq,
+    /// When the call was first sent.
+    born: WallTime,
+}
+
+impl<S, F, P> Connection<S, F, P>
+where
+    S: Service,
+    F: Future<Output = Answer> + Send + 'static,
+    P: Future<Output = Answer> + Send + 'static,
+{
+    /// Takes a request. The session's lock comes in and goes out again, and is let go while the
+    /// business runs.
+    pub(super) fn handle_request<'s>(
+        &mut self,
+        context: &mut Context<'_>,
+        session: &'s Session,
+        mut state: MutexGuard<'s, State>,
+        moment: Moment,
+        header: &RequestHeader<'_>,
+        arguments: &[u8],
+    ) -> MutexGuard<'s, State> {
+        let Some(method) = self.agreement.method(header.method) else {
+            let status = Status::Refused(RefusalReason::BadArguments);
+            let why = b"the handshake named no method of this number";
+            state.table.respond(header.seq, header.attempt, false, status, why);
+            return state;
+        };
+        if let Some(ack) = header.ack {
+            state.table.handle_ack(ack);
+        }
+        let order = self.order(&state, moment, header, method, arguments);
+        let admission = self.admit(&mut state, moment.now, &order.request);
+        let buffer = match admission {
+            Admission::Handled => return state,
+            Admission::Run(_) if method.kind == Kind::Plain => state.table.buffer(),
+            _ => Vec::new(),
+        };
+        drop(state);
+        let (run, outcome) = match admission {
+            Admission::Handled => unreachable!("returned above"),
+            Admission::Run(run) => {
+                let ended = self.start(context, &order, run, buffer);
+                let mut state = session.lock();
+                let Some(answer) = ended else { return state };
+                self.tally.count(&answer);
+                let seq = order.request.seq;
+                match state.table.handle_finished(moment.now, seq, run, answer) {
+                    None => return state,
+                    Some(must_record) => must_record,
+                }
+            }
+            Admission::Record(run, outcome) => (run, outcome),
+            Admission::Settle(run, reason) => (run, Outcome::Aborted(reason)),
+        };
+        self.record(&order, run, outcome);
+        session.lock()
+    }
+
+    fn order<'a>(
+        &self,
+        state: &State,
+        moment: Moment,
+        header: &RequestHeader<'_>,
+        method: AgreedMethod,
+        arguments: &'a [u8],
+    ) -> Order<'a> {
+        let limit = self.server.config.max_deadline;
+        let deadline = header.deadline.unwrap_or(self.agreement.default_deadline).min(limit);
+        let request = Incoming {
+            seq: header.seq,
+            attempt: header.attempt,
+            kind: method.kind,
+            hash: ArgumentHash::of(method.name_hash, arguments),
+            deadline: moment.now + deadline,
+            settle: header.settle,
+        };
+        let (watermark, born) = (state.table.watermark(), moment.wall - header.age);
+        Order { request, method, arguments, watermark, born }
+    }
+
+    /// Asks the table what to do, and counts what it did.
+    fn admit(&mut self, state: &mut State, now: Time, request: &Incoming) -> Admission {
+        let resent = state.table.resent();
+        let admission = state.table.handle_request(now, request);
+        self.tally.requests += 1;
+        self.tally.retries += u64::from(request.attempt.is_retry());
+        self.tally.replayed_from_table += state.table.resent() - resent;
+        admission
+    }
+
+    /// Runs a call: to its end if that comes at once, else in a task.
+    fn start(
+        &mut self,
+        context: &mut Context<'_>,
+        order: &Order<'_>,
+        run: RunNumber,
+        buffer: Vec<u8>,
+    ) -> Option<Answer> {
+        let decoded = match self.decode(order) {
+            Ok(decoded) => decoded,
+            Err(refused) => return Some(refused),
+        };
+        let span = tracing::debug_span!(
+            "call",
+            method = self.server.method_name(order.method.id),
+            id = %CallId { client: self.session.id.client, seq: order.request.seq },
+            attempt = order.request.attempt.0,
+        );
+        let (service, max_result) = (Arc::clone(&self.server.service), self.agreement.max_result());
+        let call = match decoded {
+            Request::Plain(decoded) => {
+                let job = PlainJob { service, decoded, buffer, max_result };
+                let future = (self.make_plain)(job);
+                return match launch(&mut self.plain_stage, future, &span, context) {
+                    Ok(answer) => Some(answer),
+                    Err(parked) => self.park(parked, span, order.request.seq, run, None),
+                };
+            }
+            Request::Read(decoded) => {
+                JobCall::Read { decoded, arguments: io_buffer::copy(order.arguments) }
+            }
+            Request::Write(decoded) => match self.call_ref(order, &decoded) {
+                Ok(call) => {
+                    let retry = order.request.attempt.is_retry();
+                    JobCall::Write {
+                        decoded,
+                        arguments: io_buffer::copy(order.arguments),
+                        call,
+                        retry,
+                    }
+                }
+                Err(error) => return Some(bad_arguments(&error)),
+            },
+        };
+        let record_under = call.call_ref().cloned();
+        let store = Arc::clone(&self.server.store);
+        let job = Job { service, store, method: order.method.id, call, max_result };
+        let future = (self.make)(job);
+        match launch(&mut self.stage, future, &span, context) {
+            Ok(answer) => Some(answer),
+            Err(parked) => self.park(parked, span, order.request.seq, run, record_under),
+        }
+    }
+
+    fn decode(&self, order: &Order<'_>) -> Result<ServiceCall<S>, Answer> {
+        let server = &self.server;
+        if server.running.load(Ordering::Relaxed) >= server.config.max_running {
+            let why = "the server has as many calls running as its limits allow";
+            return Err(Answer::Refused(RefusalReason::Overloaded, why.to_owned()));
+        }
+        S::decode(order.method.id, order.arguments).map_err(|error| bad_arguments(&error))
+    }
+
+    /// Moves a call that must wait to a task of its own.
+    fn park<R: Future<Output = Answer> + Send + 'static>(
+        &self,
+        mut parked: Pin<Box<Option<R>>>,
+        span: tracing::Span,
+        seq: Seq,
+        run: RunNumber,
+        call: Option<CallRef>,
+    ) -> Option<Answer> {
+        let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
+        let counted = server.count_running();
+        let record_under = call.clone();
+        let task = async move {
+            let answer = std::future::poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+            drop(counted);
+            server.finish(&session, seq, run, answer, record_under).await;
+        };
+        let task = tokio::spawn(task.instrument(span)).abort_handle();
+        self.session.with(|state| state.table.handle_started(seq, run, Run { task, call }));
+        None
+    }
+
+    fn call_ref(&self, order: &Order<'_>, write: &S::Write) -> Result<CallRef, KeyError> {
+        Ok(CallRef {
+            id: CallId { client: self.session.id.client, seq: order.request.seq },
+            incarnation: self.session.incarnation(),
+            attempt: order.request.attempt,
+            born: order.born,
+            hash: order.request.hash,
+            anchor: S::anchor(write)?,
+            watermark: order.watermark,
+        })
+    }
+
+    /// Records an outcome without running the business.
+    fn record(&self, order: &Order<'_>, run: RunNumber, outcome: Outcome) {
+        let seq = order.request.seq;
+        let call = match S::decode(order.method.id, order.arguments) {
+            Ok(Request::Write(write)) => {
+                self.call_ref(order, &write).map_err(|error| error.to_string())
+            }
+            Ok(_) => Err("only writes are recorded".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        match call {
+            Ok(call) => self.server.spawn_record(&self.session, seq, run, call, outcome),
+            Err(error) => {
+                let answer = Answer::Refused(RefusalReason::BadArguments, error);
+                let now = self.server.clock.now();
+                self.session.finish(now, seq, run, answer, &self.server.counters);
+            }
+        }
+    }
+}
+
+/// Polls a call once. One that must wait is handed back, and leaves a new stage behind.
+fn launch<F: Future>(
+    stage: &mut Pin<Box<Option<F>>>,
+    run: F,
+    span: &tracing::Span,
+    context: &mut Context<'_>,
+) -> Result<F::Output, Pin<Box<Option<F>>>> {
+    stage.set(Some(run));
+    match span.in_scope(|| poll_stage(stage.as_mut(), context)) {
+        Poll::Ready(answer) => {
+            stage.set(None);
+            Ok(answer)
+        }
+        Poll::Pending => Err(std::mem::replace(stage, Box::pin(None))),
+    }
+}
+
+fn poll_stage<F: Future>(stage: Pin<&mut Option<F>>, context: &mut Context<'_>) -> Poll<F::Output> {
+    stage.as_pin_mut().expect("a call is on the stage").poll(context)
+}
+
+fn bad_arguments(error: &dyn std::fmt::Display) -> Answer {
+    Answer::Refused(RefusalReason::BadArguments, error.to_string())
+}
