@@ -2,6 +2,7 @@
 //!
 //! An ack is a whole state, not a change, so a lost one is repaired by the next.
 
+use super::varint::Sink;
 use super::{Reader, WireError, varint};
 use crate::id::Seq;
 
@@ -21,6 +22,12 @@ impl<'a> Ack<'a> {
         Ack { watermark, bitmap }
     }
 
+    /// Whether it names calls above the watermark.
+    #[inline]
+    pub(crate) fn has_bitmap(&self) -> bool {
+        !self.bitmap.is_empty()
+    }
+
     /// The acknowledged calls above the watermark.
     pub(crate) fn above(&self) -> impl Iterator<Item = Seq> + 'a {
         let first = self.watermark.0.saturating_add(1);
@@ -33,17 +40,17 @@ impl<'a> Ack<'a> {
 
     /// Appends the ack relative to the call that it travels with: one byte for up to 64 calls in
     /// flight, two for up to 8,192.
-    pub(crate) fn put_beside(&self, seq: Seq, out: &mut Vec<u8>) {
+    pub(crate) fn put_beside(&self, seq: Seq, out: &mut impl Sink) {
         debug_assert!(self.watermark <= seq, "a request's own call is incomplete");
         self.put(seq.0 - self.watermark.0, out);
     }
 
     /// Appends the ack on its own.
-    pub(crate) fn put_alone(&self, out: &mut Vec<u8>) {
+    pub(crate) fn put_alone(&self, out: &mut impl Sink) {
         self.put(self.watermark.0, out);
     }
 
-    fn put(&self, value: u64, out: &mut Vec<u8>) {
+    fn put(&self, value: u64, out: &mut impl Sink) {
         varint::put(value << 1 | u64::from(!self.bitmap.is_empty()), out);
         if !self.bitmap.is_empty() {
             varint::put_bytes(self.bitmap, out);

@@ -1,5 +1,6 @@
 //! Frame boundaries, in a stream that arrives in pieces.
 
+use super::varint::Sink;
 use super::{WireError, varint};
 
 /// A frame's length takes at most this many bytes.
@@ -26,7 +27,27 @@ impl FrameDecoder {
     /// Takes the next frame's body off `input`, or keeps all of `input` until more arrives.
     ///
     /// `finished` is scratch space for a frame that arrived in pieces.
+    #[inline]
     pub(crate) fn next<'a: 'b, 'b>(
+        &mut self,
+        input: &mut &'a [u8],
+        finished: &'b mut Vec<u8>,
+    ) -> Result<Option<&'b [u8]>, WireError> {
+        if self.partial.is_empty() {
+            // Most frames are shorter than 128 bytes, and here as a whole.
+            if let Some((&size, behind)) = input.split_first()
+                && (1..0x80).contains(&size)
+                && usize::from(size) <= self.max_frame
+                && let Some((frame, rest)) = behind.split_at_checked(usize::from(size))
+            {
+                *input = rest;
+                return Ok(Some(frame));
+            }
+        }
+        self.next_slowly(input, finished)
+    }
+
+    fn next_slowly<'a: 'b, 'b>(
         &mut self,
         input: &mut &'a [u8],
         finished: &'b mut Vec<u8>,
@@ -96,6 +117,51 @@ impl FrameDecoder {
             Ok(body) if body <= self.max_frame => Ok(Some((last + 1, body))),
             _ => Err(WireError::FrameTooLarge { size, limit: self.max_frame }),
         }
+    }
+}
+
+/// What a header takes at most, but for a bitmap.
+const MAX_HEAD: usize = 80;
+
+/// A frame's header, put together here and then appended at once.
+pub(crate) struct Head {
+    /// Room for the frame's length, then the header.
+    bytes: [u8; MAX_LENGTH_BYTES + MAX_HEAD],
+    end: usize,
+}
+
+impl Head {
+    #[inline]
+    pub(crate) fn new() -> Head {
+        Head { bytes: [0; MAX_LENGTH_BYTES + MAX_HEAD], end: MAX_LENGTH_BYTES }
+    }
+
+    /// Appends the frame of this header and what follows it.
+    #[inline]
+    pub(crate) fn put(mut self, rest: &[u8], out: &mut Vec<u8>) {
+        let body = self.end - MAX_LENGTH_BYTES + rest.len();
+        out.reserve(MAX_LENGTH_BYTES + body);
+        if body < 0x80 {
+            self.bytes[MAX_LENGTH_BYTES - 1] = body as u8;
+            out.extend_from_slice(&self.bytes[MAX_LENGTH_BYTES - 1..self.end]);
+        } else {
+            varint::put(body as u64, out);
+            out.extend_from_slice(&self.bytes[MAX_LENGTH_BYTES..self.end]);
+        }
+        out.extend_from_slice(rest);
+    }
+}
+
+impl Sink for Head {
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.end] = byte;
+        self.end += 1;
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.bytes[self.end..][..bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::ack::Ack;
-use super::frame::put_frame;
+use super::frame::{Head, put_frame};
+use super::varint::Sink;
 use super::{Reader, WireError, varint};
 use crate::id::{Attempt, MethodId, Seq};
 use crate::trace::TraceContext;
@@ -60,33 +61,43 @@ impl RequestHeader<'_> {
     /// Appends the whole frame.
     #[inline]
     pub(crate) fn put(&self, arguments: &[u8], out: &mut Vec<u8>) {
-        put_frame(out, |out| {
-            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-            out.push(
-                kind::REQUEST
-                    | flag(self.attempt.is_retry(), RETRY)
-                    | flag(self.ack.is_some(), HAS_ACK)
-                    | flag(self.deadline.is_some(), HAS_DEADLINE)
-                    | flag(self.trace.is_some(), HAS_TRACE)
-                    | flag(self.settle, SETTLE),
-            );
-            varint::put(self.seq.0, out);
-            if self.attempt.is_retry() {
-                varint::put(u64::from(self.attempt.0), out);
-                varint::put(u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX), out);
-            }
-            varint::put(u64::from(self.method.0), out);
-            if let Some(ack) = self.ack {
-                ack.put_beside(self.seq, out);
-            }
-            if let Some(deadline) = self.deadline {
-                varint::put(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX), out);
-            }
-            if let Some(trace) = self.trace {
-                out.extend_from_slice(&trace.to_bytes());
-            }
-            out.extend_from_slice(arguments);
-        });
+        if self.ack.is_some_and(|ack| ack.has_bitmap()) {
+            return put_frame(out, |out| {
+                self.put_head(out);
+                out.extend_from_slice(arguments);
+            });
+        }
+        let mut head = Head::new();
+        self.put_head(&mut head);
+        head.put(arguments, out);
+    }
+
+    #[inline]
+    fn put_head(&self, out: &mut impl Sink) {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.byte(
+            kind::REQUEST
+                | flag(self.attempt.is_retry(), RETRY)
+                | flag(self.ack.is_some(), HAS_ACK)
+                | flag(self.deadline.is_some(), HAS_DEADLINE)
+                | flag(self.trace.is_some(), HAS_TRACE)
+                | flag(self.settle, SETTLE),
+        );
+        varint::put(self.seq.0, out);
+        if self.attempt.is_retry() {
+            varint::put(u64::from(self.attempt.0), out);
+            varint::put(u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX), out);
+        }
+        varint::put(u64::from(self.method.0), out);
+        if let Some(ack) = self.ack {
+            ack.put_beside(self.seq, out);
+        }
+        if let Some(deadline) = self.deadline {
+            varint::put(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX), out);
+        }
+        if let Some(trace) = self.trace {
+            out.bytes(&trace.to_bytes());
+        }
     }
 }
 
@@ -156,6 +167,7 @@ fn decode_request<'a>(first: u8, mut reader: Reader<'a>) -> Result<ClientFrame<'
     Ok(ClientFrame::Request(header, reader.rest()))
 }
 
+#[inline]
 pub(super) fn read_seq(reader: &mut Reader<'_>) -> Result<Seq, WireError> {
     match reader.u64("sequence number")? {
         0 => Err(WireError::BadInteger("sequence number")),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::frame::put_frame;
+use super::frame::{Head, put_frame};
 use super::request::read_seq;
+use super::varint::Sink as _;
 use super::{Reader, WireError, varint};
 use crate::id::{Attempt, Seq};
 use crate::store::{AbortReason, Refusal};
@@ -168,30 +169,29 @@ impl ResponseHeader {
     /// Appends the whole frame.
     #[inline]
     pub(crate) fn put(&self, payload: &[u8], out: &mut Vec<u8>) {
-        put_frame(out, |out| {
-            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-            let has_time = self.server_time >= MIN_SERVER_TIME;
-            out.push(
-                kind::RESPONSE
-                    | flag(self.resend, RESEND)
-                    | flag(self.committed, COMMITTED)
-                    | flag(self.attempt.is_retry(), HAS_ATTEMPT)
-                    | flag(has_time, HAS_TIME)
-                    | flag(self.status != Status::Success, HAS_STATUS),
-            );
-            varint::put(self.seq.0, out);
-            if self.attempt.is_retry() {
-                varint::put(u64::from(self.attempt.0), out);
-            }
-            if self.status != Status::Success {
-                out.push(self.status.code());
-            }
-            if has_time {
-                let micros = self.server_time.as_micros();
-                varint::put(u64::try_from(micros).unwrap_or(u64::MAX), out);
-            }
-            out.extend_from_slice(payload);
-        });
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let has_time = self.server_time >= MIN_SERVER_TIME;
+        let mut head = Head::new();
+        head.byte(
+            kind::RESPONSE
+                | flag(self.resend, RESEND)
+                | flag(self.committed, COMMITTED)
+                | flag(self.attempt.is_retry(), HAS_ATTEMPT)
+                | flag(has_time, HAS_TIME)
+                | flag(self.status != Status::Success, HAS_STATUS),
+        );
+        varint::put(self.seq.0, &mut head);
+        if self.attempt.is_retry() {
+            varint::put(u64::from(self.attempt.0), &mut head);
+        }
+        if self.status != Status::Success {
+            head.byte(self.status.code());
+        }
+        if has_time {
+            let micros = self.server_time.as_micros();
+            varint::put(u64::try_from(micros).unwrap_or(u64::MAX), &mut head);
+        }
+        head.put(payload, out);
     }
 }
 

@@ -2,14 +2,35 @@
 
 use super::WireError;
 
+/// The most bytes of an integer.
+const LONGEST: usize = 10;
+
+/// Where encoded bytes go.
+pub(crate) trait Sink {
+    fn byte(&mut self, byte: u8);
+    fn bytes(&mut self, bytes: &[u8]);
+}
+
+impl Sink for Vec<u8> {
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.push(byte);
+    }
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
 /// Appends an integer: seven bits a byte, low ones first, the top bit set on all but the last.
 #[inline]
-pub(crate) fn put(mut value: u64, out: &mut Vec<u8>) {
+pub(crate) fn put(mut value: u64, out: &mut impl Sink) {
     while value >= 0x80 {
-        out.push((value as u8) | 0x80);
+        out.byte((value as u8) | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.byte(value as u8);
 }
 
 /// How many bytes [`put`] appends.
@@ -19,9 +40,9 @@ pub(crate) fn len(value: u64) -> usize {
 }
 
 /// Appends bytes behind their length.
-pub(crate) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn put_bytes(bytes: &[u8], out: &mut impl Sink) {
     put(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
+    out.bytes(bytes);
 }
 
 /// A cursor over one frame's body.
@@ -44,20 +65,32 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, WireError> {
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_u64(what),
+        }
+    }
+
+    #[inline]
+    fn long_u64(&mut self, what: &'static str) -> Result<u64, WireError> {
         let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte(what)?;
+        for (index, &byte) in self.rest.iter().take(LONGEST).enumerate() {
             let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
+            if index == LONGEST - 1 && bits > 1 {
                 return Err(WireError::BadInteger(what));
             }
-            value |= bits << shift;
+            value |= bits << (7 * index);
             if byte & 0x80 == 0 {
-                let padded = byte == 0 && shift > 0;
+                let padded = byte == 0 && index > 0;
+                self.rest = &self.rest[index + 1..];
                 return if padded { Err(WireError::BadInteger(what)) } else { Ok(value) };
             }
         }
-        Err(WireError::BadInteger(what))
+        let cut_off = self.rest.len() < LONGEST;
+        Err(if cut_off { WireError::Truncated(what) } else { WireError::BadInteger(what) })
     }
 
     #[inline]
