@@ -3,6 +3,7 @@
 pub mod conformance;
 pub mod contention;
 pub mod disk;
+pub mod model;
 #[cfg(feature = "couchbase")]
 pub mod node;
 #[cfg(feature = "couchbase")]

@@ -1,0 +1,249 @@
+//! That everything can finish, and nothing goes round in circles.
+//!
+//! Takes away all faults from the graph of states. What is left must have no cycle, and must not end
+//! anywhere but in a finished state: then, whatever has gone wrong so far, every way on ends well
+//! once nothing more goes wrong.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use stateright::Model;
+
+use super::action::{Action, is_fault};
+use super::check::{GaveUp, Limits};
+use super::machine::Protocol;
+use super::state::State;
+
+/// The graph of a configuration, without its faults.
+pub(super) struct Progress {
+    /// How many states there are.
+    pub(super) states: usize,
+    /// How often each kind of step is taken.
+    pub(super) steps: BTreeMap<&'static str, u64>,
+    /// A way into a state that no end is reached from, and what is wrong with it.
+    pub(super) trouble: Option<(&'static str, Vec<Action>)>,
+}
+
+/// How often the limits are looked at.
+const STATES_BETWEEN_CHECKS: usize = 4096;
+
+#[derive(Default)]
+struct Graph {
+    known: HashMap<u64, u32, BuildHasherDefault<AsItIs>>,
+    /// By state: from where it was first reached, and by which of the actions there.
+    came_from: Vec<(u32, u16)>,
+    /// `targets[starts[n]..starts[n + 1]]` are reached from `n` without a fault.
+    starts: Vec<u32>,
+    targets: Vec<u32>,
+    stuck: Option<u32>,
+}
+
+/// Explores all of a configuration's states.
+///
+/// # Errors
+/// If the limits are reached: after so many states.
+pub(super) fn explore(model: &Protocol, limits: &Limits) -> Result<Progress, (usize, GaveUp)> {
+    let mut graph = Graph::default();
+    let mut steps = BTreeMap::new();
+    let first = model.init_states().swap_remove(0);
+    graph.known.insert(fingerprint(&first), 0);
+    graph.came_from.push((0, 0));
+    let mut level = vec![first];
+    while !level.is_empty() {
+        let mut next_level = Vec::new();
+        for some in level.chunks(STATES_BETWEEN_CHECKS) {
+            for state in some {
+                graph.expand(model, state, &mut next_level, &mut steps);
+            }
+            let states = graph.came_from.len();
+            limits.check(states).map_err(|gave_up| (states, gave_up))?;
+        }
+        level = next_level;
+    }
+    graph.starts.push(graph.targets.len() as u32);
+    let trouble = match graph.stuck {
+        Some(state) => Some(("everything can finish", graph.way_to(model, state))),
+        None => graph.cycle().map(|cycle| {
+            let mut way = graph.way_to(model, cycle[0]);
+            graph.walk(model, &cycle, &mut way);
+            ("nothing goes round without a fault", way)
+        }),
+    };
+    Ok(Progress { states: graph.came_from.len(), steps, trouble })
+}
+
+impl Graph {
+    fn expand(
+        &mut self,
+        model: &Protocol,
+        state: &State,
+        next_level: &mut Vec<State>,
+        steps: &mut BTreeMap<&'static str, u64>,
+    ) {
+        let number = self.starts.len() as u32;
+        self.starts.push(self.targets.len() as u32);
+        let before = self.targets.len();
+        let mut actions = Vec::new();
+        model.actions(state, &mut actions);
+        for (index, action) in actions.iter().enumerate() {
+            let Some(next) = model.next_state(state, *action) else { continue };
+            *steps.entry(action.kind()).or_default() += 1;
+            let new = self.came_from.len() as u32;
+            let target = *self.known.entry(fingerprint(&next)).or_insert(new);
+            if target == new {
+                self.came_from.push((number, index as u16));
+                next_level.push(next);
+            }
+            if !is_fault(model, state, action) {
+                self.targets.push(target);
+            }
+        }
+        let ends = self.targets.len() == before;
+        if ends && state.broken.is_none() && !model.is_finished(state) {
+            self.stuck.get_or_insert(number);
+        }
+    }
+
+    /// The actions that first led to a state.
+    fn way_to(&self, model: &Protocol, state: u32) -> Vec<Action> {
+        let mut indices = Vec::new();
+        let mut at = state;
+        while at != 0 {
+            let (before, index) = self.came_from[at as usize];
+            indices.push(index);
+            at = before;
+        }
+        let mut now = model.init_states().swap_remove(0);
+        let mut way = Vec::new();
+        for index in indices.into_iter().rev() {
+            let mut actions = Vec::new();
+            model.actions(&now, &mut actions);
+            let action = actions[usize::from(index)];
+            now = model.next_state(&now, action).expect("this way was taken before");
+            way.push(action);
+        }
+        way
+    }
+
+    fn after(&self, state: u32) -> &[u32] {
+        let (from, to) = (self.starts[state as usize], self.starts[state as usize + 1]);
+        &self.targets[from as usize..to as usize]
+    }
+
+    /// A cycle, if there is one: what is left when all that nothing leads to is taken away.
+    fn cycle(&self) -> Option<Vec<u32>> {
+        let mut led_to = vec![0u32; self.came_from.len()];
+        self.targets.iter().for_each(|target| led_to[*target as usize] += 1);
+        let mut free: Vec<u32> =
+            (0..led_to.len() as u32).filter(|state| led_to[*state as usize] == 0).collect();
+        while let Some(state) = free.pop() {
+            for target in self.after(state) {
+                led_to[*target as usize] -= 1;
+                if led_to[*target as usize] == 0 {
+                    free.push(*target);
+                }
+            }
+        }
+        // Something before every state that is left is left too: walking back must come round.
+        let left = |state: &u32| led_to[*state as usize] > 0;
+        let mut before = HashMap::new();
+        for state in (0..led_to.len() as u32).filter(left) {
+            for target in self.after(state).iter().copied().filter(left) {
+                before.entry(target).or_insert(state);
+            }
+        }
+        let mut at = *before.keys().min()?;
+        let mut seen = Vec::new();
+        while !seen.contains(&at) {
+            seen.push(at);
+            at = before[&at];
+        }
+        let start = seen.iter().position(|state| *state == at)?;
+        let mut cycle = seen.split_off(start);
+        cycle.push(at);
+        cycle.reverse();
+        Some(cycle)
+    }
+
+    /// Appends the actions that lead along `states`.
+    fn walk(&self, model: &Protocol, states: &[u32], way: &mut Vec<Action>) {
+        let mut now = model.init_states().swap_remove(0);
+        for action in way.iter() {
+            now = model.next_state(&now, *action).expect("this way was taken before");
+        }
+        for target in &states[1..] {
+            let mut actions = Vec::new();
+            model.actions(&now, &mut actions);
+            let leads_there = |action: &&Action| {
+                let next = model.next_state(&now, **action);
+                next.is_some_and(|next| self.known.get(&fingerprint(&next)) == Some(target))
+            };
+            let action = *actions.iter().find(leads_there).expect("an edge of the graph");
+            now = model.next_state(&now, action).expect("found just now");
+            way.push(action);
+        }
+    }
+}
+
+fn fingerprint(state: &State) -> u64 {
+    let mut mixer = Mixer(0x243f_6a88_85a3_08d3);
+    state.hash(&mut mixer);
+    mixer.finish()
+}
+
+/// Folds a product of 128 bits for each value: fast on the many small fields of a state.
+struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_u16(&mut self, value: u16) {
+        self.write_u64(u64::from(value));
+    }
+
+    fn write_isize(&mut self, value: isize) {
+        self.write_u64(value as u64);
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        let mixed = u128::from(self.0 ^ value.wrapping_add(0x9e37_79b9_7f4a_7c15))
+            * 0xa076_1d64_78bd_642f_u128;
+        self.0 = (mixed as u64) ^ ((mixed >> 64) as u64);
+    }
+}
+
+/// For keys that are hashes.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("fingerprints are u64");
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
