@@ -77,6 +77,8 @@ struct State {
     waiting: u64,
     fault: Option<(u64, Fault)>,
     struck: bool,
+    /// Whether the step that the power cut met first was a sync.
+    struck_sync: Option<bool>,
 }
 
 #[derive(Clone, Debug)]
@@ -97,6 +99,12 @@ impl Disk {
     #[must_use]
     pub fn has_struck(&self) -> bool {
         self.lock().struck
+    }
+
+    /// Whether the step at which the fault struck first was a sync.
+    #[must_use]
+    pub fn struck_sync(&self) -> Option<bool> {
+        self.lock().struck_sync
     }
 
     /// Lets every sync wait from now on, until what this returns is dropped.
@@ -153,7 +161,7 @@ impl Disk {
     /// Takes a step that changes the disk.
     fn change(&self, change: Change) -> io::Result<()> {
         let mut state = self.lock();
-        match state.step() {
+        match state.step(false) {
             Some(Fault::PowerCut) => return Err(off()),
             Some(Fault::Full) => {
                 state.struck = true;
@@ -169,12 +177,13 @@ impl Disk {
 
 impl State {
     /// Counts a step. Gives the fault that it meets.
-    fn step(&mut self) -> Option<Fault> {
+    fn step(&mut self, is_sync: bool) -> Option<Fault> {
         self.steps += 1;
         let (at, fault) = self.fault?;
         if self.steps < at {
             return None;
         }
+        self.struck_sync.get_or_insert(is_sync);
         self.struck |= fault == Fault::PowerCut;
         Some(fault)
     }
@@ -235,7 +244,7 @@ impl StorageBackend for Disk {
             state.waiting -= 1;
         }
         state.syncs += 1;
-        let fault = state.step().filter(|_| !state.struck || state.is_off());
+        let fault = state.step(true).filter(|_| !state.struck || state.is_off());
         match fault {
             Some(Fault::PowerCut) => Err(off()),
             Some(Fault::SyncFailsArrived) => {

@@ -2,7 +2,9 @@
 
 pub mod conformance;
 pub mod contention;
+pub mod crash_points;
 pub mod disk;
+pub mod disk_script;
 pub mod model;
 #[cfg(feature = "couchbase")]
 pub mod node;

@@ -91,6 +91,14 @@ impl SimulatedBackend {
         self.len() == 0
     }
 
+    /// The names of all documents, in order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<DocKey> {
+        let mut keys: Vec<DocKey> = self.lock().documents.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// A document as it lies in the store.
     #[must_use]
     pub fn peek(&self, key: &str) -> Option<CasDocument> {

@@ -86,6 +86,23 @@ pub trait Ledger {
         reference: String,
     ) -> Result<(), Sum>;
 
+    /// Moves from one account to another, if a third holds anything.
+    async fn transfer_if(
+        &self,
+        tx: &mut Tx,
+        #[anchor] from: Account,
+        to: Account,
+        witness: Account,
+        amount: u64,
+        reference: String,
+    ) -> Result<u64, Insufficient>;
+
+    /// Removes an account, and says what it held.
+    async fn remove(&self, tx: &mut Tx, #[anchor] of: Account, reference: String) -> u64;
+
+    /// Adds to an account; no argument is the anchor.
+    async fn collect(&self, tx: &mut Tx, to: Account, amount: u64, reference: String) -> u64;
+
     /// What an account holds.
     async fn balance(&self, view: &View, of: Account, reference: String) -> u64;
 
@@ -175,6 +192,34 @@ impl Ledger for LedgerOn {
         self.pass(&reference, Point::Between).await;
         let second = tx.get(&other).await.unwrap_or_default();
         Err(Sum(first.balance + second.balance))
+    }
+
+    async fn transfer_if(
+        &self,
+        tx: &mut Tx,
+        from: Account,
+        to: Account,
+        witness: Account,
+        amount: u64,
+        reference: String,
+    ) -> Result<u64, Insufficient> {
+        let seen = tx.get(&witness).await.unwrap_or_default();
+        if seen.balance == 0 {
+            return Err(Insufficient { held: 0 });
+        }
+        self.transfer(tx, from, to, amount, reference).await
+    }
+
+    async fn remove(&self, tx: &mut Tx, of: Account, reference: String) -> u64 {
+        self.pass(&reference, Point::Start).await;
+        let held = tx.get(&of).await.map_or(0, |book| book.balance);
+        tx.delete(&of);
+        self.pass(&reference, Point::End).await;
+        held
+    }
+
+    async fn collect(&self, tx: &mut Tx, to: Account, amount: u64, reference: String) -> u64 {
+        self.deposit(tx, to, amount, reference).await
     }
 
     async fn balance(&self, view: &View, of: Account, reference: String) -> u64 {

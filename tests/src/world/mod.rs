@@ -38,7 +38,9 @@ pub use self::ledger::{
     Account, Book, Insufficient, Ledger, LedgerClient, LedgerOn, LedgerServer, Sum,
 };
 pub use self::network::{Door, Network, Wire};
-pub use self::run::{fails_without, holds, must_fail_without, trace_of};
+pub use self::run::{
+    contained, fails_without, holds, must_fail_without, quietly, quietly_with_threads, trace_of,
+};
 pub use self::trace::Trace;
 
 /// Clients, servers and a store, joined by a scripted network.

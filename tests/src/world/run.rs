@@ -70,23 +70,66 @@ fn fails(rule: Rule, network: &Network, scenario: impl AsyncFnOnce(World)) -> bo
 }
 
 fn run(network: &Network, scenario: impl AsyncFnOnce(World)) -> std::thread::Result<()> {
+    contained(LIMIT, async || scenario(World::new(network.clone())).await)
+}
+
+/// Runs something on virtual time, no longer than `limit` of it. What panics, a task or the thing
+/// itself, and what does not end is an error.
+///
+/// # Errors
+/// The panic.
+pub fn contained<T>(limit: Duration, run: impl AsyncFnOnce() -> T) -> std::thread::Result<T> {
+    contained_on(true, limit, run)
+}
+
+fn contained_on<T>(
+    virtual_time: bool,
+    limit: Duration,
+    run: impl AsyncFnOnce() -> T,
+) -> std::thread::Result<T> {
     count_panics();
     let before = PANICS.get();
     catch_unwind(AssertUnwindSafe(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
-            .start_paused(true)
+            .start_paused(virtual_time)
             .build()
             .expect("a runtime without I/O can always be made");
-        runtime.block_on(async {
-            let world = World::new(network.clone());
-            if tokio::time::timeout(LIMIT, scenario(world)).await.is_err() {
-                panic!("the scenario did not end");
-            }
-        });
+        let ended = runtime.block_on(async { tokio::time::timeout(limit, run()).await });
         drop(runtime);
         assert_eq!(PANICS.get(), before, "a task panicked");
+        ended.unwrap_or_else(|_| panic!("it did not end within {limit:?} "))
     }))
+}
+
+/// As [`contained`], without printing panics, and with what went wrong as text.
+///
+/// # Errors
+/// What went wrong.
+pub fn quietly<T>(limit: Duration, run: impl AsyncFnOnce() -> T) -> Result<T, String> {
+    quietly_on(true, limit, run)
+}
+
+/// As [`quietly`], on real time: for what other threads have a part in.
+///
+/// # Errors
+/// What went wrong.
+pub fn quietly_with_threads<T>(limit: Duration, run: impl AsyncFnOnce() -> T) -> Result<T, String> {
+    quietly_on(false, limit, run)
+}
+
+fn quietly_on<T>(
+    virtual_time: bool,
+    limit: Duration,
+    run: impl AsyncFnOnce() -> T,
+) -> Result<T, String> {
+    QUIET.set(true);
+    let ended = contained_on(virtual_time, limit, run);
+    QUIET.set(false);
+    ended.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
+    })
 }
 
 /// Counts the panics of each thread, those in tasks among them, and prints those that are not

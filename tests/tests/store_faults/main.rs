@@ -1,17 +1,15 @@
 //! The embedded store on a disk that fails at every step there is.
 //!
-//! Each test runs the script of `workload.rs` again and again, and lets the fault strike one step
+//! Each test runs the script of `rpc_tests::disk_script` again and again, and lets the fault strike one step
 //! later each time, until the script ends before the fault strikes. Steps are the writes, syncs and
 //! changes of length that the store makes, from opening it on.
-
-mod workload;
 
 use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore, OpenError};
 use rpc::store::{Store, StoreError};
 use rpc_tests::conformance::{Caller, Draft, LONG_LEASE, SECRET, key};
 use rpc_tests::disk::{Disk, Fault, Survival};
 
-use self::workload::Log;
+use rpc_tests::disk_script::Log;
 
 const SURVIVALS: [Survival; 4] =
     [Survival::Nothing, Survival::Everything, Survival::AllButLast, Survival::LastOnly];

@@ -107,10 +107,15 @@ impl<B: CasBackend> Inner<B> {
         Err(unknown(store_error(doubt.expect("only doubt goes round"))))
     }
 
-    /// Removes a document that nothing needs any more; it is no matter if it has changed.
-    pub(super) async fn remove(&self, key: &DocKey, cas: Cas) {
-        if let Err(error) = self.backend.remove(key, cas).await {
-            tracing::debug!(%key, %error, "an empty document stays for now");
+    /// Removes a document that nothing needs any more; it is no matter if it has changed. Returns
+    /// whether it is gone, as far as the store says.
+    pub(super) async fn remove(&self, key: &DocKey, cas: Cas) -> bool {
+        match self.backend.remove(key, cas).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%key, %error, "an empty document stays for now");
+                false
+            }
         }
     }
 

@@ -152,8 +152,7 @@ impl<B: CasBackend> Inner<B> {
             return Ok(false);
         }
         if meta.is_void() {
-            self.remove(key, cas).await;
-            return Ok(true);
+            return Ok(self.remove(key, cas).await);
         }
         match self.write(key, Some(cas), None, &meta, |now| *now == meta).await? {
             Written::Done(_) | Written::Lost => Ok(false),
