@@ -13,10 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::work::NAME;
 
 /// A request: its slot (4 bytes), two names of 16 bytes behind their length, an amount (8 bytes).
-const REQUEST: usize = 4 + 17 + 17 + 8;
+pub(super) const REQUEST: usize = 4 + 17 + 17 + 8;
 /// A response: its slot (4 bytes), id and balance (8 bytes each).
-const RESPONSE: usize = 4 + 8 + 8;
-const READ_BYTES: usize = 16 << 10;
+pub(super) const RESPONSE: usize = 4 + 8 + 8;
+pub(super) const READ_BYTES: usize = 16 << 10;
 
 pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -92,13 +92,10 @@ async fn exchange(connection: Rc<Connection>, stream: TcpStream) -> io::Result<(
             let end = kept + count;
             let whole = end - end % RESPONSE;
             let mut state = reader.state.borrow_mut();
-            for response in input[..whole].chunks_exact(RESPONSE) {
-                let number = |at: usize| {
-                    u64::from_le_bytes(response[at..at + 8].try_into().expect("eight bytes"))
-                };
-                let slot = u32::from_le_bytes(response[..4].try_into().expect("four bytes"));
+            for bytes in input[..whole].chunks_exact(RESPONSE) {
+                let (slot, id, balance) = response(bytes);
                 let slot = &mut state.slots[slot as usize];
-                slot.answer = Some((number(4), number(12)));
+                slot.answer = Some((id, balance));
                 if let Some(waker) = slot.waker.take() {
                     waker.wake();
                 }
@@ -133,13 +130,7 @@ pub(crate) async fn call(connection: Rc<Connection>) {
         if slot as usize == state.slots.len() {
             state.slots.push(Slot::default());
         }
-        let output = &mut state.output;
-        output.extend_from_slice(&slot.to_le_bytes());
-        for name in [from, to] {
-            output.push(name.len() as u8);
-            output.extend_from_slice(name.as_bytes());
-        }
-        output.extend_from_slice(&100u64.to_le_bytes());
+        put_request(&mut state.output, slot, [&from, &to]);
         if let Some(writer) = state.writer.take() {
             writer.wake();
         }
@@ -161,4 +152,20 @@ pub(crate) async fn call(connection: Rc<Connection>) {
     })
     .await;
     std::hint::black_box(answer);
+}
+
+pub(super) fn put_request(output: &mut Vec<u8>, slot: u32, names: [&str; 2]) {
+    output.extend_from_slice(&slot.to_le_bytes());
+    for name in names {
+        output.push(name.len() as u8);
+        output.extend_from_slice(name.as_bytes());
+    }
+    output.extend_from_slice(&100u64.to_le_bytes());
+}
+
+/// Takes apart a response: its slot, id and balance.
+pub(super) fn response(bytes: &[u8]) -> (u32, u64, u64) {
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    let slot = u32::from_le_bytes(bytes[..4].try_into().expect("four bytes"));
+    (slot, number(4), number(12))
 }

@@ -43,7 +43,8 @@ pub(crate) trait Work {
     async fn write(&self, tx: &mut Tx, #[anchor] from: Name, to: String, amount: u64) -> Receipt;
 }
 
-struct Worker;
+/// Does the work.
+pub(crate) struct Worker;
 
 impl Work for Worker {
     async fn plain(&self, _from: String, _to: String, amount: u64) -> Receipt {

@@ -27,8 +27,7 @@ pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
     let mut listener = tarpc::serde_transport::tcp::listen("127.0.0.1:0", Bincode::default).await?;
     println!("{}", listener.local_addr());
     while let Some(transport) = listener.next().await {
-        let mut config = tarpc::server::Config::default();
-        config.pending_response_buffer = 1024;
+        let config = tarpc::server::Config { pending_response_buffer: 1024 };
         let channel = BaseChannel::new(config, transport?);
         tokio::spawn(channel.execute(Worker.serve()).for_each(|response| async {
             tokio::spawn(response);

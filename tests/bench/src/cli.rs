@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::hot_path::Path;
+use crate::work::Contender;
+use crate::{durable, guard, table, usage, work};
+
+/// Measures this system beside its peers and beside the limit.
+///
+/// Every figure is taken over TCP loopback, with the client and the server in processes of their
+/// own, pinned to a core each. Run it with `--release`, and on a machine that has nothing else to
+/// do; figures of one run compare with each other, not with those of another.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs all contenders in interleaved rounds; prints tables as Markdown, draws a plot.
+    Table(table::Arguments),
+    /// Measures group commit of the embedded store beside its engine, batched by hand.
+    Durable(durable::Arguments),
+    /// Counts the instructions of the hot paths with valgrind, beside a committed baseline.
+    Instructions(guard::Arguments),
+    /// Runs a hot path within this process; prints what it counted. (What valgrind looks at.)
+    #[command(hide = true)]
+    HotPath {
+        #[arg(long)]
+        path: Path,
+        #[arg(long)]
+        in_flight: usize,
+        #[arg(long)]
+        calls: usize,
+    },
+    /// Serves one contender; prints its address, and what it has used whenever it reads a line.
+    #[command(hide = true)]
+    Serve {
+        #[arg(long)]
+        contender: Contender,
+        #[arg(long)]
+        core: usize,
+    },
+    /// Loads a server: says that it is warm, waits for a line, prints figures as JSON.
+    #[command(hide = true)]
+    Load {
+        #[arg(long)]
+        contender: Contender,
+        #[arg(long)]
+        core: usize,
+        #[arg(long)]
+        address: String,
+        #[arg(long)]
+        in_flight: usize,
+        #[arg(long)]
+        millis: u64,
+    },
+}
+
+/// The whole program.
+pub fn run() -> ExitCode {
+    match carry_out(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _closed = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
+    match command {
+        Command::Table(arguments) => table::run(&arguments),
+        Command::Durable(arguments) => durable::run(&arguments),
+        Command::Instructions(arguments) => guard::run(&arguments),
+        Command::HotPath { path, in_flight, calls } => {
+            let counted = guard::count(path, in_flight, calls)?;
+            println!("{}", serde_json::to_string(&counted)?);
+            Ok(())
+        }
+        Command::Serve { contender, core } => {
+            pin(core);
+            usage::tell_when_asked();
+            runtime()?.block_on(work::serve(contender))
+        }
+        Command::Load { contender, core, address, in_flight, millis } => {
+            pin(core);
+            let time = Duration::from_millis(millis);
+            let load = work::load(contender, &address, in_flight, time);
+            let figures = runtime()?.block_on(tokio::task::LocalSet::new().run_until(load))?;
+            println!("{}", serde_json::to_string(&figures)?);
+            Ok(())
+        }
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Keeps this process on one core. A machine that refuses is measured as it is.
+fn pin(core: usize) {
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(core);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &cores) {
+        eprintln!("not pinned to core {core}: {error}");
+    }
+}

@@ -1,0 +1,13 @@
+//! The contenders. Each file says how one serves, connects and calls.
+
+pub(crate) mod bare;
+#[cfg(feature = "peers")]
+pub(crate) mod capnp;
+pub(crate) mod limit;
+pub(crate) mod ours;
+#[cfg(feature = "peers")]
+pub(crate) mod tarpc;
+#[cfg(feature = "peers")]
+pub(crate) mod tonic;
+#[cfg(feature = "peers")]
+pub(crate) mod volo;

@@ -1,0 +1,139 @@
+//! The loop that loads a server: first to warm up, then, once it is told to, timed.
+
+use std::cell::RefCell;
+use std::error::Error;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::contender::bare::Loop;
+use crate::usage::Usage;
+
+/// What one load has measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    pub(crate) calls: u64,
+    pub(crate) seconds: f64,
+    pub(crate) p50_micros: f64,
+    pub(crate) p99_micros: f64,
+    pub(crate) p999_micros: f64,
+    /// What the client used for it.
+    pub(crate) client: Usage,
+}
+
+/// One run of the loop.
+pub(crate) struct Measured {
+    pub(crate) calls: u64,
+    pub(crate) waits: Histogram<u64>,
+    pub(crate) seconds: f64,
+}
+
+/// Every how many calls one is timed, where many are in flight: a clock read is not free.
+const TIMED_EVERY: u64 = 8;
+
+/// What a load says once it has warmed up.
+pub(crate) const WARM: &str = "warm";
+
+/// A histogram of nanoseconds, up to a minute.
+pub(crate) fn histogram() -> Result<Histogram<u64>, Box<dyn Error>> {
+    Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
+}
+
+/// Makes calls from as many tasks as are to be in flight.
+pub(crate) async fn drive<F: Future<Output = ()> + 'static>(
+    in_flight: usize,
+    time: Duration,
+    call: impl Fn(usize) -> F + 'static,
+) -> Result<Figures, Box<dyn Error>> {
+    let call = Rc::new(call);
+    run(in_flight, time / 4, &call).await?;
+    told_to_go().await?;
+    let before = Usage::now();
+    let measured = run(in_flight, time, &call).await?;
+    Ok(figures(&measured, Usage::now() - before))
+}
+
+/// As [`drive`], without tasks.
+pub(crate) async fn drive_loop(
+    mut calls: Loop,
+    in_flight: usize,
+    time: Duration,
+) -> Result<Figures, Box<dyn Error>> {
+    calls.run(time / 4, every(in_flight)).await?;
+    told_to_go().await?;
+    let before = Usage::now();
+    let measured = calls.run(time, every(in_flight)).await?;
+    Ok(figures(&measured, Usage::now() - before))
+}
+
+fn every(in_flight: usize) -> u64 {
+    if in_flight == 1 { 1 } else { TIMED_EVERY }
+}
+
+/// Says that it is warm and waits for a line; the runtime goes on meanwhile.
+async fn told_to_go() -> Result<(), Box<dyn Error>> {
+    println!("{WARM}");
+    let line = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    });
+    match line.await?? {
+        line if line.is_empty() => Err("nobody waits for the figures".into()),
+        _ => Ok(()),
+    }
+}
+
+fn figures(measured: &Measured, client: Usage) -> Figures {
+    let micros = |share: f64| measured.waits.value_at_quantile(share) as f64 / 1000.0;
+    Figures {
+        calls: measured.calls,
+        seconds: measured.seconds,
+        p50_micros: micros(0.5),
+        p99_micros: micros(0.99),
+        p999_micros: micros(0.999),
+        client,
+    }
+}
+
+async fn run<F: Future<Output = ()> + 'static>(
+    in_flight: usize,
+    time: Duration,
+    call: &Rc<impl Fn(usize) -> F + 'static>,
+) -> Result<Measured, Box<dyn Error>> {
+    let waits = Rc::new(RefCell::new(histogram()?));
+    let start = Instant::now();
+    let stop = Rc::new(std::cell::Cell::new(false));
+    let every = every(in_flight);
+    let callers: Vec<_> = (0..in_flight)
+        .map(|caller| {
+            let (call, waits, stop) = (Rc::clone(call), Rc::clone(&waits), Rc::clone(&stop));
+            tokio::task::spawn_local(async move {
+                let mut calls = 0u64;
+                while !stop.get() {
+                    if calls.is_multiple_of(every) {
+                        let begun = Instant::now();
+                        call(caller).await;
+                        let took = begun.elapsed();
+                        waits.borrow_mut().saturating_record(took.as_nanos() as u64);
+                        if start.elapsed() >= time {
+                            stop.set(true);
+                        }
+                    } else {
+                        call(caller).await;
+                    }
+                    calls += 1;
+                }
+                calls
+            })
+        })
+        .collect();
+    let mut calls = 0;
+    for caller in callers {
+        calls += caller.await?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let waits = waits.borrow().clone();
+    Ok(Measured { calls, waits, seconds })
+}

@@ -1,0 +1,154 @@
+//! Servers and clients as processes of their own: this program, started again.
+
+use std::error::Error;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use crate::load::{Figures, WARM};
+use crate::usage::Usage;
+use crate::work::Contender;
+
+/// The cores that the two sides are pinned to.
+pub(crate) const SERVER_CORE: usize = 0;
+pub(crate) const CLIENT_CORE: usize = 1;
+
+/// Which program is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Program(PathBuf);
+
+impl Program {
+    /// This one.
+    pub(crate) fn this() -> Result<Program, Box<dyn Error>> {
+        Ok(Program(std::env::current_exe()?))
+    }
+
+    /// The one that counts allocations, built if it is not there.
+    pub(crate) fn counting() -> Result<Program, Box<dyn Error>> {
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--quiet", "-p", "rpc-bench", "--bin", "rpc-bench-counting"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        if cfg!(feature = "peers") {
+            build.args(["--features", "peers"]);
+        }
+        let built = build.status().is_ok_and(|status| status.success());
+        let program = std::env::current_exe()?.with_file_name("rpc-bench-counting");
+        if built && program.is_file() {
+            Ok(Program(program))
+        } else {
+            Err(format!("could not make the program that counts allocations: {build:?}").into())
+        }
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        Command::new(&self.0)
+    }
+}
+
+/// A process with a conversation by lines; ended with this.
+pub(crate) struct Talking {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Talking {
+    pub(crate) fn start(command: &mut Command) -> Result<Talking, Box<dyn Error>> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let input = child.stdin.take().ok_or("the process has no input")?;
+        let output = child.stdout.take().ok_or("the process has no output")?;
+        Ok(Talking { child, input, output: BufReader::new(output) })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn hear(&mut self) -> Result<String, Box<dyn Error>> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        if line.is_empty() {
+            return Err(format!("a process ended too early, with {}", self.child.wait()?).into());
+        }
+        Ok(line.trim().to_owned())
+    }
+
+    pub(crate) fn say(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
+        writeln!(self.input, "{line}")?;
+        Ok(())
+    }
+}
+
+impl Drop for Talking {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// A server process that answers with what it has used.
+pub(crate) struct Server {
+    process: Talking,
+    pub(crate) address: String,
+}
+
+impl Server {
+    pub(crate) fn start(program: &Program, contender: Contender) -> Result<Server, Box<dyn Error>> {
+        let mut command = program.command();
+        command.args(["serve", "--contender", &contender.name()]);
+        Server::start_with(command.args(["--core", &SERVER_CORE.to_string()]))
+    }
+
+    /// Starts what prints its address first.
+    pub(crate) fn start_with(command: &mut Command) -> Result<Server, Box<dyn Error>> {
+        let mut process = Talking::start(command)?;
+        let address = process.hear()?;
+        Ok(Server { process, address })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub(crate) fn usage(&mut self) -> Result<Usage, Box<dyn Error>> {
+        self.process.say("usage")?;
+        Ok(serde_json::from_str(&self.process.hear()?)?)
+    }
+}
+
+/// A client process that has warmed up and waits.
+pub(crate) struct Load(Talking);
+
+impl Load {
+    pub(crate) fn start(
+        program: &Program,
+        contender: Contender,
+        address: &str,
+        in_flight: usize,
+        time: Duration,
+    ) -> Result<Load, Box<dyn Error>> {
+        let mut command = program.command();
+        command
+            .args(["load", "--contender", &contender.name(), "--address", address])
+            .args(["--core", &CLIENT_CORE.to_string(), "--in-flight", &in_flight.to_string()])
+            .args(["--millis", &time.as_millis().to_string()]);
+        let mut process = Talking::start(&mut command)?;
+        match process.hear()? {
+            said if said == WARM => Ok(Load(process)),
+            said => Err(format!("the client of {contender:?} said {said:?}").into()),
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Lets it make its timed calls.
+    pub(crate) fn go(&mut self) -> Result<Figures, Box<dyn Error>> {
+        self.0.say("go")?;
+        Ok(serde_json::from_str(&self.0.hear()?)?)
+    }
+}

@@ -1,0 +1,209 @@
+//! Interleaved rounds of all contenders, and what they cost per call.
+
+mod print;
+mod verdict;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+pub(crate) use self::print::thousands;
+use crate::load::Figures;
+use crate::process::{Load, Program, Server};
+use crate::relay::Relay;
+use crate::syscalls;
+use crate::usage::Usage;
+use crate::work::{Contender, IN_FLIGHT};
+
+/// What `table` is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Shorter rounds and fewer of them, and no plot unless it is asked for.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds; the median of each figure is shown. [default: 5, quick 3]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=99))]
+    rounds: Option<u32>,
+    /// How long each contender is timed in each round. [default: 2000, quick 400]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    millis: Option<u64>,
+    /// Only these contenders; others that ratios need are left out of the ratios.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Contender>,
+    /// Where the plot is drawn. [default: docs/performance.svg, quick none]
+    #[arg(long)]
+    plot: Option<PathBuf>,
+}
+
+/// What one contender reached with so many calls in flight.
+struct Cell {
+    contender: Contender,
+    in_flight: usize,
+    /// One entry a round.
+    rounds: Vec<Round>,
+    costs: Costs,
+}
+
+/// One timed round.
+struct Round {
+    figures: Figures,
+    /// What the server used meanwhile.
+    server: Usage,
+}
+
+/// What a call costs, counted in runs of their own, because counting takes time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Costs {
+    /// To the server, to the client.
+    bytes: Option<[f64; 2]>,
+    /// On the client, on the server.
+    allocations: Option<[f64; 2]>,
+    /// On the client, on the server.
+    syscalls: Option<[f64; 2]>,
+}
+
+/// Runs every contender in every round, so that a machine that changes changes for all of them.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let (usual_millis, usual_rounds) = if arguments.quick { (400, 3) } else { (2000, 5) };
+    let time = Duration::from_millis(arguments.millis.unwrap_or(usual_millis));
+    let rounds = arguments.rounds.unwrap_or(usual_rounds) as usize;
+    let mut cells = cells(&arguments.only);
+    let bar = progress(cells.len() * (rounds + 1));
+    let load_before = load_average();
+    for _ in 0..rounds {
+        for cell in &mut cells {
+            bar.set_message(format!("{} at {}", cell.contender.name(), cell.in_flight));
+            cell.rounds.push(timed(cell.contender, cell.in_flight, time)?);
+            bar.inc(1);
+        }
+    }
+    let load_after = load_average();
+    let counting = Program::counting().map_err(|error| eprintln!("{error}")).ok();
+    for cell in &mut cells {
+        bar.set_message(format!("counting {} at {}", cell.contender.name(), cell.in_flight));
+        let time = time.min(Duration::from_millis(500));
+        cell.costs = counted(cell.contender, cell.in_flight, time, counting.as_ref())?;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    print::caption(rounds, time, [&load_before, &load_after]);
+    print::speed(&cells);
+    print::costs(&cells);
+    verdict::print(&cells);
+    let usual_plot = (!arguments.quick).then(|| PathBuf::from("docs/performance.svg"));
+    if let Some(path) = arguments.plot.clone().or(usual_plot) {
+        std::fs::write(&path, print::plot(&cells))
+            .map_err(|error| format!("cannot draw to {}: {error}", path.display()))?;
+        println!("The plot is in {}.", path.display());
+    }
+    Ok(())
+}
+
+fn cells(only: &[Contender]) -> Vec<Cell> {
+    let contenders = if only.is_empty() { Contender::value_variants() } else { only };
+    let mut cells = Vec::new();
+    for in_flight in IN_FLIGHT {
+        for &contender in contenders {
+            let costs = Costs::default();
+            cells.push(Cell { contender, in_flight, rounds: Vec::new(), costs });
+        }
+    }
+    cells
+}
+
+pub(crate) fn progress(steps: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+    ProgressBar::new(steps as u64).with_style(style.expect("the template is well-formed"))
+}
+
+/// The machine's load of the last minute, as text.
+pub(crate) fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("unknown").to_owned()
+}
+
+fn timed(contender: Contender, in_flight: usize, time: Duration) -> Result<Round, Box<dyn Error>> {
+    let program = Program::this()?;
+    let mut server = Server::start(&program, contender)?;
+    let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
+    let before = server.usage()?;
+    let figures = load.go()?;
+    Ok(Round { figures, server: server.usage()? - before })
+}
+
+fn counted(
+    contender: Contender,
+    in_flight: usize,
+    time: Duration,
+    counting: Option<&Program>,
+) -> Result<Costs, Box<dyn Error>> {
+    let program = Program::this()?;
+    let mut costs = Costs::default();
+
+    let mut server = Server::start(counting.unwrap_or(&program), contender)?;
+    let relay = Relay::start(&server.address)?;
+    let client = counting.unwrap_or(&program);
+    let mut load = Load::start(client, contender, &relay.address, in_flight, time)?;
+    let (used, passed) = (server.usage()?, relay.counted());
+    let figures = load.go()?;
+    let calls = figures.calls as f64;
+    let used = server.usage()? - used;
+    let all = relay.counted();
+    costs.bytes = Some([0, 1].map(|direction| (all[direction] - passed[direction]) / calls));
+    if counting.is_some() {
+        costs.allocations = Some([figures.client.allocations / calls, used.allocations / calls]);
+    }
+    drop((server, load));
+
+    if syscalls::can_count() {
+        let server = Server::start(&program, contender)?;
+        let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
+        let of_client = syscalls::Count::attach(load.id())?;
+        let of_server = syscalls::Count::attach(server.id())?;
+        let calls = load.go()?.calls as f64;
+        let of_server = of_server.detach()?;
+        // The client ends by itself; strace then has nothing left to trace, and sums up.
+        costs.syscalls = Some([of_client.detach()? / calls, of_server / calls]);
+    }
+    Ok(costs)
+}
+
+impl Cell {
+    fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        median(self.rounds.iter().map(figure))
+    }
+
+    fn rate(&self) -> f64 {
+        self.median(rate)
+    }
+}
+
+fn rate(round: &Round) -> f64 {
+    round.figures.calls as f64 / round.figures.seconds
+}
+
+fn find(cells: &[Cell], contender: Contender, in_flight: usize) -> Option<&Cell> {
+    cells.iter().find(|cell| cell.contender == contender && cell.in_flight == in_flight)
+}
+
+/// How a figure compares with another contender's at as many calls in flight: the median of the
+/// ratios of each round, whose two sides met the same machine.
+fn ratio(
+    cells: &[Cell],
+    cell: &Cell,
+    other: Contender,
+    figure: impl Fn(&Round) -> f64,
+) -> Option<f64> {
+    let other = find(cells, other, cell.in_flight)?;
+    let rounds = cell.rounds.iter().zip(&other.rounds);
+    Some(median(rounds.map(|(ours, theirs)| figure(ours) / figure(theirs))))
+}
+
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
