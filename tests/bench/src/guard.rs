@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::hot_path::{GUARDED, Path, name, run as run_path};
 use crate::process::Program;
 
-/// How much more than the baseline a path may take: what an unrelated change of the compiler's
-/// choices moves, seen as up to two in a hundred.
-const BOUND: f64 = 1.03;
+/// How much more than the baseline a path may take. The count itself repeats to the instruction;
+/// the room is for another compiler's choices, and another machine's `memcpy`.
+const BOUND: f64 = 1.05;
 /// The calls of the shorter run: enough that a rare step (a buffer that grows) weighs little.
 const CALLS: usize = 4096;
 
@@ -151,8 +151,7 @@ fn print(found: &Baseline, baseline: &Baseline) -> Vec<String> {
             "| {path} | {:.0} | {:.0} | {ratio:.3} |",
             costs.instructions, before.instructions
         );
-        // What is not a number is not within the bound either.
-        if !(ratio <= BOUND) {
+        if ratio.is_nan() || ratio > BOUND {
             exceeded.push(path.clone());
         }
     }
@@ -218,8 +217,8 @@ mod tests {
 
     #[test]
     fn what_exceeds_the_bound_is_named_and_what_does_not_is_not() {
-        assert_eq!(print(&baseline(1030.0), &baseline(1000.0)), Vec::<String>::new());
-        assert_eq!(print(&baseline(1031.0), &baseline(1000.0)), ["plain at 1"]);
+        assert_eq!(print(&baseline(1050.0), &baseline(1000.0)), Vec::<String>::new());
+        assert_eq!(print(&baseline(1051.0), &baseline(1000.0)), ["plain at 1"]);
         assert_eq!(print(&baseline(f64::NAN), &baseline(1000.0)), ["plain at 1"]);
         assert_eq!(print(&baseline(1000.0), &Baseline::new()), ["plain at 1"]);
     }
