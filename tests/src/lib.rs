@@ -1,5 +1,7 @@
 //! What the tests of this project share.
 
+#[cfg(unix)]
+pub mod chaos;
 pub mod conformance;
 pub mod contention;
 pub mod crash_points;
