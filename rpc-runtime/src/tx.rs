@@ -6,9 +6,10 @@
 //! trouble that is not its own, and needs no error type for it. It must not do anything outside
 //! the `Tx` that it would be wrong to do twice, or to leave half done.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -16,6 +17,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use crate::document::DocumentKey;
+use crate::io_buffer;
 use crate::store::{
     DocKey, KeyError, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, ReadVersion, Store, StoreError,
     Versioned, Write,
@@ -80,13 +82,16 @@ impl Tx {
     /// there is still none.
     pub fn put<K: DocumentKey>(&mut self, key: &K, document: &K::Document) {
         let Some(key) = self.reader.accept(key.doc_key()) else { return };
-        match serde_json::to_vec(document) {
+        // Encoded elsewhere first, so that the document itself takes no more than it needs.
+        let mut body = io_buffer::take_message();
+        match serde_json::to_writer(&mut body, document) {
             Err(error) => self.reader.fail(BusinessFault::Encode { key, error }),
-            Ok(body) if body.len() > MAX_DOCUMENT_BYTES => {
+            Ok(()) if body.len() > MAX_DOCUMENT_BYTES => {
                 self.reader.fail(BusinessFault::DocumentTooLarge { key, size: body.len() });
             }
-            Ok(body) => self.write(Write { key, body: Some(body.into()) }),
+            Ok(()) => self.write(Write { key, body: Some(Bytes::copy_from_slice(&body)) }),
         }
+        io_buffer::put_message(body);
     }
 
     /// Deletes a document. It is no error if there is none.
@@ -222,20 +227,43 @@ pub(crate) struct RunSignal {
     failure: Mutex<Option<RunFailure>>,
 }
 
+thread_local! {
+    /// Signals of runs that are over, to use again.
+    static SIGNALS: RefCell<Vec<Arc<RunSignal>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many signals are kept on each thread: runs that end where they begin need one.
+const KEPT_SIGNALS: usize = 16;
+
 impl RunSignal {
+    fn take() -> Arc<RunSignal> {
+        SIGNALS.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    /// Gives back the signal of a run that is over. One that was raised, or that somebody still
+    /// holds, is not used again.
+    pub(crate) fn put(mut signal: Arc<RunSignal>) {
+        let unused = Arc::get_mut(&mut signal).is_some_and(|signal| !*signal.raised.get_mut());
+        SIGNALS.with_borrow_mut(|kept| {
+            if unused && kept.len() < KEPT_SIGNALS {
+                kept.push(signal);
+            }
+        });
+    }
+
     /// Polls the business to its end, or to the first failure of its `Tx` or `View`, whichever
     /// comes first. A failure wins over a result that the business returns after it.
-    pub(crate) async fn watch<F: Future>(&self, business: F) -> Result<F::Output, RunFailure> {
-        let mut business = pin!(business);
-        std::future::poll_fn(|context| {
-            let polled = poll_contained(business.as_mut(), context);
-            if self.raised.load(Ordering::Acquire) {
-                let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-                return Poll::Ready(Err(failure.expect("a raised signal holds its failure")));
-            }
-            polled.map(|ended| ended.map_err(RunFailure::Panic))
-        })
-        .await
+    pub(crate) fn poll<F: Future>(
+        &self,
+        business: Pin<&mut F>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<F::Output, RunFailure>> {
+        let polled = poll_contained(business, context);
+        if self.raised.load(Ordering::Acquire) {
+            let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return Poll::Ready(Err(failure.expect("a raised signal holds its failure")));
+        }
+        polled.map(|ended| ended.map_err(RunFailure::Panic))
     }
 
     fn raise(&self, failure: RunFailure) {
@@ -267,7 +295,7 @@ struct Reader {
 
 impl Reader {
     fn new(store: Arc<dyn Store>) -> Reader {
-        Reader { store, signal: Arc::default() }
+        Reader { store, signal: RunSignal::take() }
     }
 
     async fn read(&self, key: &DocKey) -> Versioned {
@@ -310,7 +338,7 @@ impl Reader {
         self.signal.raise(RunFailure::Business(fault));
     }
 
-    /// Where a failed run waits until [`RunSignal::watch`], which polls it, drops it.
+    /// Where a failed run waits until whoever polls it with [`RunSignal::poll`] drops it.
     async fn end<T>() -> T {
         std::future::pending().await
     }

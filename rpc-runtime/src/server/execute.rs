@@ -17,7 +17,7 @@ use crate::store::{
     AbortReason, CallRef, Commit, CommitOutcome, Confirm, LookUp, Outcome, ReadVersion, Store,
     StoreError,
 };
-use crate::tx::{RunFailure, Tx, View, poll_contained};
+use crate::tx::{RunFailure, RunSignal, Tx, View, poll_contained};
 use crate::wire::response::{RefusalReason, Status};
 
 /// A call that is to be run.
@@ -31,10 +31,10 @@ pub(super) struct Job<S: Service> {
 }
 
 /// What is to be run, by kind. The arguments are kept in case that a conflict makes it run again;
-/// their buffer goes back to [`io_buffer`].
+/// their buffer goes back to [`io_buffer`]. What is decoded is there until the first run takes it.
 pub(super) enum JobCall<S: Service> {
-    Write { decoded: S::Write, arguments: Vec<u8>, call: CallRef, retry: bool },
-    Read { decoded: S::Read, arguments: Vec<u8> },
+    Write { decoded: Option<S::Write>, arguments: Vec<u8>, call: CallRef, retry: bool },
+    Read { decoded: Option<S::Read>, arguments: Vec<u8> },
 }
 
 /// A call of a method with neither `Tx` nor `View`. Apart from [`Job`], since its future is moved
@@ -58,41 +58,52 @@ impl<S: Service> JobCall<S> {
     }
 }
 
+// An `async fn` keeps what it is given twice, and these futures are moved for every call: so each is
+// a block in a function, and what is rare in them is boxed.
 impl<S: Service> Job<S> {
     /// Runs the call to its end.
-    pub(super) async fn run(self) -> Answer {
-        let Job { service, store, method, call, max_result } = self;
-        let run = Run { service: &*service, store: &store, method, max_result };
-        let (answer, arguments) = match call {
-            JobCall::Write { decoded, arguments, call, retry } => {
-                (run.write(decoded, &arguments, call, retry).await, arguments)
-            }
-            JobCall::Read { decoded, arguments } => {
-                (run.read(decoded, &arguments).await, arguments)
-            }
-        };
-        io_buffer::put_message(arguments);
-        answer
+    #[allow(clippy::manual_async_fn)]
+    pub(super) fn run(mut self) -> impl Future<Output = Answer> + Send + 'static {
+        async move {
+            let run = Run {
+                service: &*self.service,
+                store: &self.store,
+                method: self.method,
+                max_result: self.max_result,
+            };
+            let (answer, arguments) = match &mut self.call {
+                JobCall::Write { decoded, arguments, call, retry } => {
+                    (run.write(decoded, arguments, call, *retry).await, arguments)
+                }
+                JobCall::Read { decoded, arguments } => {
+                    (run.read(decoded, arguments).await, arguments)
+                }
+            };
+            io_buffer::put_message(std::mem::take(arguments));
+            answer
+        }
     }
 }
 
 impl<S: Service> PlainJob<S> {
     /// Runs the call to its end.
-    pub(super) async fn run(self) -> Answer {
-        let PlainJob { service, decoded, buffer, max_result } = self;
-        let ended = {
-            let mut business = pin!(service.plain(decoded));
-            std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
-        };
-        let encoded = match ended {
-            Ok(response) => encode::<S>(&response, buffer, max_result),
-            Err(panic) => Err(refusal(RunFailure::Panic(panic))),
-        };
-        match encoded {
-            Ok((verdict, payload)) => {
-                Answer::Tentative(status_of(verdict), Payload::Owned(payload))
+    #[allow(clippy::manual_async_fn)]
+    pub(super) fn run(self) -> impl Future<Output = Answer> + Send + 'static {
+        async move {
+            let ended = {
+                let mut business = pin!(self.service.plain(self.decoded));
+                std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
+            };
+            let encoded = match ended {
+                Ok(response) => encode::<S>(&response, self.buffer, self.max_result),
+                Err(panic) => Err(refusal(RunFailure::Panic(panic))),
+            };
+            match encoded {
+                Ok((verdict, payload)) => {
+                    Answer::Tentative(status_of(verdict), Payload::Owned(payload))
+                }
+                Err(refused) => refused,
             }
-            Err(refused) => refused,
         }
     }
 }
@@ -100,11 +111,10 @@ impl<S: Service> PlainJob<S> {
 /// Records an outcome without writes, unless the call has a record already: an aborted one, or a
 /// tentative one that a later attempt asks for.
 pub(super) async fn record(store: Arc<dyn Store>, call: CallRef, outcome: Outcome) -> Answer {
-    commit(&*store, Commit { call, reads: Vec::new(), writes: Vec::new(), result: outcome })
-        .await
-        .unwrap_or_else(|_conflict| {
-            Answer::Unknown("the store reports a conflict on a commit that read nothing".to_owned())
-        })
+    let commit = Commit { call, reads: Vec::new(), writes: Vec::new(), result: outcome };
+    answer_of(store.commit(commit).await).unwrap_or_else(|_conflict| {
+        Answer::Unknown("the store reports a conflict on a commit that read nothing".to_owned())
+    })
 }
 
 struct Run<'a, S> {
@@ -118,98 +128,120 @@ struct Run<'a, S> {
 struct Conflict;
 
 impl<S: Service> Run<'_, S> {
-    async fn write(
+    #[allow(clippy::manual_async_fn)]
+    fn write(
         &self,
-        decoded: S::Write,
+        decoded: &mut Option<S::Write>,
         arguments: &[u8],
-        call: CallRef,
+        call: &CallRef,
         retry: bool,
-    ) -> Answer {
-        if retry && kept(Rule::LookBeforeLeap) {
-            match self.store.look_up(&call).await {
-                Ok(LookUp::Recorded(outcome)) => return Answer::Recorded(outcome),
-                Ok(LookUp::Refused(refusal)) => return Answer::Never(refusal),
-                Ok(LookUp::Unknown) => {}
-                Err(error) => return store_answer(&error),
+    ) -> impl Future<Output = Answer> + Send {
+        async move {
+            if retry && kept(Rule::LookBeforeLeap) {
+                match self.store.look_up(call).await {
+                    Ok(LookUp::Recorded(outcome)) => return Answer::Recorded(outcome),
+                    Ok(LookUp::Refused(refusal)) => return Answer::Never(refusal),
+                    Ok(LookUp::Unknown) => {}
+                    Err(error) => return store_answer(&error),
+                }
             }
-        }
-        let mut next = Some(decoded);
-        loop {
-            let decoded = match next.take() {
-                Some(decoded) => decoded,
-                None => match S::decode(self.method, arguments) {
-                    Ok(Request::Write(decoded)) => decoded,
-                    _ => return undecodable(),
-                },
-            };
-            match self.try_write(decoded, &call, retry).await {
-                Ok(answer) => return answer,
-                Err(Conflict) => yield_once().await,
+            loop {
+                if decoded.is_none() {
+                    match S::decode(self.method, arguments) {
+                        Ok(Request::Write(again)) => *decoded = Some(again),
+                        _ => return undecodable(),
+                    }
+                }
+                match self.try_write(decoded, call, retry).await {
+                    Ok(answer) => return answer,
+                    Err(Conflict) => yield_once().await,
+                }
             }
         }
     }
 
     /// One run of the business with its commit.
-    async fn try_write(
+    #[allow(clippy::manual_async_fn)]
+    fn try_write(
         &self,
-        decoded: S::Write,
+        decoded: &mut Option<S::Write>,
         call: &CallRef,
         retry: bool,
-    ) -> Result<Answer, Conflict> {
-        let mut tx = Tx::new(Arc::clone(self.store));
-        let signal = tx.signal();
-        let ended = signal.watch(self.service.write(decoded, &mut tx)).await;
-        let encoded = match ended {
-            Ok(response) => encode::<S>(&response, Vec::new(), self.max_result),
-            Err(failure) => Err(refusal(failure)),
-        };
-        let (verdict, payload) = match encoded {
-            Ok(encoded) => encoded,
-            // Were a retry only refused, its call could stay unknown for ever.
-            Err(Answer::Refused(reason, _)) if retry && !reason.is_passing() => {
-                let outcome = Outcome::Aborted(AbortReason::Failed);
-                return Ok(record(Arc::clone(self.store), call.clone(), outcome).await);
-            }
-            Err(refused) => return Ok(refused),
-        };
-        let (reads, mut writes) = tx.into_parts();
-        if verdict == Verdict::BusinessError {
-            writes.clear();
-        }
-        if writes.is_empty() && !(retry && kept(Rule::RecordOutcomeOfRetry)) {
-            return self.tentative(&reads, verdict, Payload::Owned(payload)).await;
-        }
-        let result = match verdict {
-            Verdict::Success => Outcome::Success(payload.into()),
-            Verdict::BusinessError => Outcome::BusinessError(payload.into()),
-        };
-        commit(&**self.store, Commit { call: call.clone(), reads, writes, result }).await
-    }
-
-    async fn read(&self, decoded: S::Read, arguments: &[u8]) -> Answer {
-        let mut next = Some(decoded);
-        loop {
-            let decoded = match next.take() {
-                Some(decoded) => decoded,
-                None => match S::decode(self.method, arguments) {
-                    Ok(Request::Read(decoded)) => decoded,
-                    _ => return undecodable(),
-                },
+    ) -> impl Future<Output = Result<Answer, Conflict>> + Send {
+        async move {
+            let mut tx = Tx::new(Arc::clone(self.store));
+            let signal = tx.signal();
+            let ended = {
+                let decoded = decoded.take().expect("the caller has decoded it");
+                let mut business = pin!(self.service.write(decoded, &mut tx));
+                std::future::poll_fn(|context| signal.poll(business.as_mut(), context)).await
             };
-            let view = View::new(Arc::clone(self.store));
-            let signal = view.signal();
-            let ended = signal.watch(self.service.read(decoded, &view)).await;
             let encoded = match ended {
                 Ok(response) => encode::<S>(&response, Vec::new(), self.max_result),
                 Err(failure) => Err(refusal(failure)),
             };
             let (verdict, payload) = match encoded {
                 Ok(encoded) => encoded,
-                Err(refused) => return refused,
+                // Were a retry only refused, its call could stay unknown for ever.
+                Err(Answer::Refused(reason, _)) if retry && !reason.is_passing() => {
+                    let outcome = Outcome::Aborted(AbortReason::Failed);
+                    let recording = record(Arc::clone(self.store), call.clone(), outcome);
+                    return Ok(Box::pin(recording).await);
+                }
+                Err(refused) => return Ok(refused),
             };
-            match self.tentative(&view.into_reads(), verdict, Payload::Owned(payload)).await {
-                Ok(answer) => return answer,
-                Err(Conflict) => yield_once().await,
+            let (reads, mut writes) = tx.into_parts();
+            RunSignal::put(signal);
+            if verdict == Verdict::BusinessError {
+                writes.clear();
+            }
+            if writes.is_empty() && !(retry && kept(Rule::RecordOutcomeOfRetry)) {
+                return self.tentative(&reads, verdict, Payload::Owned(payload)).await;
+            }
+            let result = match verdict {
+                Verdict::Success => Outcome::Success(payload.into()),
+                Verdict::BusinessError => Outcome::BusinessError(payload.into()),
+            };
+            let call = call.clone();
+            answer_of(self.store.commit(Commit { call, reads, writes, result }).await)
+        }
+    }
+
+    #[allow(clippy::manual_async_fn)]
+    fn read(
+        &self,
+        decoded: &mut Option<S::Read>,
+        arguments: &[u8],
+    ) -> impl Future<Output = Answer> + Send {
+        async move {
+            loop {
+                let next = match decoded.take() {
+                    Some(decoded) => decoded,
+                    None => match S::decode(self.method, arguments) {
+                        Ok(Request::Read(decoded)) => decoded,
+                        _ => return undecodable(),
+                    },
+                };
+                let view = View::new(Arc::clone(self.store));
+                let signal = view.signal();
+                let ended = {
+                    let mut business = pin!(self.service.read(next, &view));
+                    std::future::poll_fn(|context| signal.poll(business.as_mut(), context)).await
+                };
+                let encoded = match ended {
+                    Ok(response) => encode::<S>(&response, Vec::new(), self.max_result),
+                    Err(failure) => Err(refusal(failure)),
+                };
+                let (verdict, payload) = match encoded {
+                    Ok(encoded) => encoded,
+                    Err(refused) => return refused,
+                };
+                let reads = view.into_reads();
+                RunSignal::put(signal);
+                match self.tentative(&reads, verdict, Payload::Owned(payload)).await {
+                    Ok(answer) => return answer,
+                    Err(Conflict) => yield_once().await,
+                }
             }
         }
     }
@@ -250,8 +282,8 @@ fn encode<S: Service>(
     Ok((verdict, buffer))
 }
 
-async fn commit(store: &dyn Store, commit: Commit) -> Result<Answer, Conflict> {
-    match store.commit(commit).await {
+fn answer_of(committed: Result<CommitOutcome, StoreError>) -> Result<Answer, Conflict> {
+    match committed {
         Ok(CommitOutcome::Committed(outcome)) => Ok(Answer::Committed(outcome)),
         Ok(CommitOutcome::Recorded(outcome)) => Ok(Answer::Recorded(outcome)),
         Ok(CommitOutcome::Conflict) => Err(Conflict),

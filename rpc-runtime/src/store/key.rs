@@ -1,5 +1,6 @@
 //! The name of a document.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,19 +33,11 @@ impl DocKey {
     /// # Errors
     /// If the id is empty or the whole is longer than [`DocKey::MAX_LEN`].
     pub fn new(collection: &'static str, id: &dyn fmt::Display) -> Result<DocKey, KeyError> {
-        use fmt::Write as _;
-        let mut name = String::with_capacity(64);
-        name.push_str(collection);
-        name.push(':');
-        let start = name.len();
-        write!(name, "{id}").expect("writing to a string cannot fail");
-        if name.len() == start {
-            return Err(KeyError::Empty(collection));
-        }
-        if name.len() > DocKey::MAX_LEN {
-            return Err(KeyError::TooLong(name.chars().take(32).collect(), name.len()));
-        }
-        Ok(DocKey(name.into()))
+        NAMES.with(|names| match names.try_borrow_mut() {
+            Ok(mut names) => names.make(collection, id),
+            // The key's `Display` makes keys itself.
+            Err(_) => Names::new().make(collection, id),
+        })
     }
 
     /// A name that was checked when it was stored.
@@ -57,6 +50,58 @@ impl DocKey {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+thread_local! {
+    static NAMES: RefCell<Names> = const { RefCell::new(Names::new()) };
+}
+
+/// How many of the last names are kept on each thread: what a call touches.
+const RECENT: usize = 4;
+
+/// The last names that were made: a call names the same document as its anchor, when it reads it
+/// and when it writes it.
+struct Names {
+    /// Where names are put together.
+    scratch: String,
+    /// The latest first.
+    recent: Vec<DocKey>,
+}
+
+impl Names {
+    const fn new() -> Names {
+        Names { scratch: String::new(), recent: Vec::new() }
+    }
+
+    fn make(
+        &mut self,
+        collection: &'static str,
+        id: &dyn fmt::Display,
+    ) -> Result<DocKey, KeyError> {
+        use fmt::Write as _;
+        let name = &mut self.scratch;
+        name.clear();
+        name.push_str(collection);
+        name.push(':');
+        let start = name.len();
+        write!(name, "{id}").expect("writing to a string cannot fail");
+        if name.len() == start {
+            return Err(KeyError::Empty(collection));
+        }
+        if name.len() > DocKey::MAX_LEN {
+            let size = name.len();
+            let shown = name.chars().take(32).collect();
+            self.scratch = String::new();
+            return Err(KeyError::TooLong(shown, size));
+        }
+        if let Some(known) = self.recent.iter().find(|known| *known.0 == **name) {
+            return Ok(known.clone());
+        }
+        let key = DocKey(name.as_str().into());
+        self.recent.truncate(RECENT - 1);
+        self.recent.insert(0, key.clone());
+        Ok(key)
     }
 }
 
@@ -80,6 +125,11 @@ mod tests {
     fn keys_are_checked() {
         assert_eq!(DocKey::new("account", &"alice").unwrap().as_str(), "account:alice");
         assert_eq!(DocKey::new("account", &""), Err(KeyError::Empty("account")));
+        let names: Vec<String> = (0..9).map(|id| (id % 6).to_string()).collect();
+        for id in names.iter().chain(&names) {
+            let key = DocKey::new("account", id).unwrap();
+            assert_eq!(key.as_str(), format!("account:{id}"), "made anew or known");
+        }
         let long = "x".repeat(DocKey::MAX_LEN);
         assert!(matches!(DocKey::new("account", &long), Err(KeyError::TooLong(_, 248))));
     }

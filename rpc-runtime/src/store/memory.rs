@@ -1,16 +1,16 @@
 //! [`MemoryStore`]: the rules of the store, and nothing to keep them over a restart.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Lease, LookUp, ReadVersion, Resume,
-    Store, StoreError, StoreFuture, Version, Versioned, limits, sealed,
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, HashMap, Lease, LookUp,
+    ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, limits, sealed,
 };
-use crate::id::{ClientId, Identity, Seq, SessionId, SessionSecret};
+use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
 use crate::time::WallTime;
 
@@ -42,7 +42,7 @@ impl MemoryStore {
     pub fn with_max_sessions(max_sessions: usize) -> MemoryStore {
         let state = State {
             sessions: Sessions::new(ClientId(1), max_sessions),
-            documents: HashMap::new(),
+            documents: HashMap::default(),
             last: 0,
         };
         MemoryStore { state: Mutex::new(state) }
@@ -139,16 +139,13 @@ struct State {
     last: u64,
 }
 
-/// The records of one session, none of them below its watermark.
-type Records = BTreeMap<Seq, Record>;
-
 impl State {
     fn look_up(&self, call: &CallRef) -> LookUp {
         let session = match self.sessions.admit(call) {
             Ok(session) => session,
             Err(refusal) => return LookUp::Refused(refusal),
         };
-        match settle(call, session.kept.get(&call.id.seq)) {
+        match settle(call, session.kept.get(call.id.seq)) {
             Settled::New => LookUp::Unknown,
             Settled::Recorded(outcome) => LookUp::Recorded(Committed::new(outcome.clone())),
             Settled::Refused(refusal) => LookUp::Refused(refusal),
@@ -190,16 +187,14 @@ impl State {
 fn record(session: &mut Session<Records>, call: &CallRef, outcome: super::Outcome) {
     session.kept.insert(call.id.seq, Record { hash: call.hash, outcome });
     if session.acknowledge(call.watermark) {
-        while session.kept.first_key_value().is_some_and(|(seq, _)| *seq < session.watermark) {
-            session.kept.pop_first();
-        }
+        session.kept.forget_below(session.watermark);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::{ArgumentHash, Attempt, CallId};
+    use crate::id::{ArgumentHash, Attempt, CallId, Seq};
     use crate::store::Outcome;
 
     #[test]

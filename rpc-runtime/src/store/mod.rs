@@ -11,6 +11,7 @@
 //! | `key.rs` | [`DocKey`], the checked name of a document |
 //! | `limits.rs` | what a store takes in one commit, and how many sessions |
 //! | `sessions.rs` | the rules of sessions, watermarks and records that every local store shares |
+//! | `records.rs` | the records of one session in memory, by number |
 //! | `memory.rs` | [`MemoryStore`], for tests and for state that may be lost |
 //! | `embedded/` | `EmbeddedStore`, durable on one machine, with group commit |
 //! | `cas/` | `CasStore`, over any key-value store with compare-and-swap |
@@ -26,6 +27,7 @@ mod future;
 mod key;
 mod limits;
 mod memory;
+mod records;
 mod sessions;
 
 use std::sync::Arc;
@@ -404,6 +406,9 @@ pub enum StoreError {
         limit: usize,
     },
 }
+
+/// The tables of the local stores: keyed at random, as `std`'s, and faster for the short keys here.
+type HashMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
 
 mod sealed {
     /// Only the stores of this crate may say that something is committed.

@@ -10,13 +10,11 @@
 //!
 //! Both take the same state, so both must run under the same lock as the commit itself.
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
-
-use super::{CallRef, Lease, Outcome, Refusal, Resume};
+use super::{CallRef, HashMap, Lease, Outcome, Refusal, Resume};
 use crate::id::{ArgumentHash, ClientId, Identity, Incarnation, Seq, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
 use crate::time::WallTime;
+use std::cmp::Ordering;
 
 /// All open sessions of a store, each with what the store itself keeps per session (`X`).
 ///
@@ -73,7 +71,7 @@ pub(super) struct TooManySessions {
 impl<X: Default> Sessions<X> {
     /// No sessions yet; `next` is the first client id to give out.
     pub(super) fn new(next: ClientId, limit: usize) -> Sessions<X> {
-        Sessions { next, limit, by_client: HashMap::new() }
+        Sessions { next, limit, by_client: HashMap::default() }
     }
 
     /// Puts back a session that was kept durably.

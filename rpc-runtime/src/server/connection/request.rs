@@ -144,14 +144,15 @@ where
                     Err(parked) => self.park(parked, span, order.request.seq, run, None),
                 };
             }
-            Request::Read(decoded) => {
-                JobCall::Read { decoded, arguments: io_buffer::copy(order.arguments) }
-            }
+            Request::Read(decoded) => JobCall::Read {
+                decoded: Some(decoded),
+                arguments: io_buffer::copy(order.arguments),
+            },
             Request::Write(decoded) => match self.call_ref(order, &decoded) {
                 Ok(call) => {
                     let retry = order.request.attempt.is_retry();
                     JobCall::Write {
-                        decoded,
+                        decoded: Some(decoded),
                         arguments: io_buffer::copy(order.arguments),
                         call,
                         retry,
