@@ -14,6 +14,20 @@ impl Time {
     /// A moment that never comes.
     pub const NEVER: Time = Time(u64::MAX);
 
+    /// How many microseconds after `earlier` this is; 0 if it is not after it.
+    #[must_use]
+    #[inline]
+    pub(crate) fn micros_since(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The moment this many microseconds later.
+    #[must_use]
+    #[inline]
+    pub(crate) fn after(self, micros: u64) -> Time {
+        Time(self.0.saturating_add(micros))
+    }
+
     /// How long after `earlier` this is; zero if it is not after it.
     #[must_use]
     pub fn since(self, earlier: Time) -> Duration {

@@ -25,6 +25,7 @@ pub struct Call<A, T, E> {
     client: Client,
     method: MethodId,
     kind: Kind,
+    deadline: Duration,
     options: CallOptions,
     ask_again: Option<CallId>,
     stage: Stage<A>,
@@ -46,16 +47,13 @@ impl<A, T, E> Unpin for Call<A, T, E> {}
 
 impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     pub(super) fn new(client: Client, method: MethodId, kind: Kind, arguments: A) -> Self {
-        let options = CallOptions {
-            deadline: client.shared().config.deadline,
-            max_attempts: u32::MAX,
-            hedge: Hedge::Never,
-            trace: None,
-        };
+        let deadline = client.shared().config.deadline;
+        let options = CallOptions { max_attempts: u32::MAX, hedge: Hedge::Never, trace: None };
         Call {
             client,
             method,
             kind,
+            deadline,
             options,
             ask_again: None,
             stage: Stage::Prepared(arguments),
@@ -67,7 +65,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     /// How long the call may be tried. Past it, the call is ended, and its future says how within
     /// [`ClientConfig::settle_grace`](crate::ClientConfig::settle_grace).
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.options.deadline = deadline;
+        self.deadline = deadline;
         self
     }
 
@@ -106,31 +104,27 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         deadline: Option<Time>,
     ) -> Poll<Result<T, CallError<E>>> {
         let now = self.client.shared().clock.now();
-        let deadline = deadline.unwrap_or(now + self.options.deadline);
+        let deadline = deadline.unwrap_or(now + self.deadline);
         if deadline <= now {
             io_buffer::put_message(arguments);
             return Poll::Ready(Err(CallError::NotExecuted(NotExecuted::Deadline)));
         }
         let (method, kind, options) = (self.method, self.kind, self.options);
-        let started = self.client.shared().with(|core| {
-            let started = match self.ask_again {
-                None => core.start(now, method, kind, options, deadline, arguments),
-                Some(id) => match core.ask_again(now, id, deadline, &arguments) {
-                    Ok(seq) => Ok(seq),
-                    Err(settled) => return Err(Started::Settled(settled)),
-                },
-            };
-            match started {
-                Ok(seq) => Ok((seq, core.poll_call(seq, context.waker()))),
-                Err(error @ StartError::WindowFull(_)) => {
-                    core.wait_for_room(deadline, context.waker().clone());
-                    Err(Started::Not(error))
+        let waker = context.waker();
+        let started = self.client.shared().with(|core| match self.ask_again {
+            None => {
+                let started = core.start(now, method, kind, options, deadline, arguments, waker);
+                if let Err(StartError::WindowFull(_)) = &started {
+                    core.wait_for_room(deadline, waker.clone());
                 }
-                Err(error) => Err(Started::Not(error)),
+                started.map_err(Started::Not)
+            }
+            Some(id) => {
+                core.ask_again(now, id, deadline, &arguments, waker).map_err(Started::Settled)
             }
         });
         match started {
-            Ok((seq, polled)) => {
+            Ok(seq) => {
                 self.stage = Stage::InFlight(seq);
                 self.span = tracing::debug_span!(
                     "rpc",
@@ -138,16 +132,16 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
                     id = %self.client.shared().with(|core| core.call_id(seq)),
                     attempts = tracing::field::Empty,
                 );
-                polled.map(|settled| self.finish(settled))
+                Poll::Pending
             }
             Err(Started::Settled(settled)) => Poll::Ready(self.finish(settled)),
-            Err(Started::Not(error)) => match error.into_arguments() {
-                Ok(arguments) => {
-                    self.stage = Stage::Waiting(arguments, deadline);
-                    Poll::Pending
-                }
-                Err(reason) => Poll::Ready(Err(CallError::NotExecuted(reason))),
-            },
+            Err(Started::Not(StartError::WindowFull(arguments))) => {
+                self.stage = Stage::Waiting(arguments, deadline);
+                Poll::Pending
+            }
+            Err(Started::Not(StartError::Refused(reason))) => {
+                Poll::Ready(Err(CallError::NotExecuted(reason)))
+            }
         }
     }
 
@@ -177,8 +171,8 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
                 Ok(error) => Err(CallError::Business(error)),
                 Err(error) => Err(bad(error)),
             },
-            CallOutcome::NotExecuted(reason) => Err(CallError::NotExecuted(reason)),
-            CallOutcome::Unknown(reason) => Err(CallError::OutcomeUnknown(id, reason)),
+            CallOutcome::NotExecuted(reason) => Err(CallError::NotExecuted(*reason)),
+            CallOutcome::Unknown(reason) => Err(CallError::OutcomeUnknown(id, *reason)),
         };
         io_buffer::put_message(payload);
         result

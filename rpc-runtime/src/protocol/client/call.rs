@@ -14,8 +14,6 @@ use crate::trace::TraceContext;
 /// How a call is to be made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallOptions {
-    /// How long the call may be tried.
-    pub(crate) deadline: Duration,
     /// The most sends, the first among them.
     pub(crate) max_attempts: u32,
     pub(crate) hedge: Hedge,
@@ -36,13 +34,24 @@ pub enum Hedge {
     After(Duration),
 }
 
-/// How a call ended, for its caller. The value or error lies in the call's buffer.
+/// How a call ended, for its caller. The value or error lies in the call's buffer; what is rare is
+/// boxed, since every call has room for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CallOutcome {
     Success,
     BusinessError,
-    NotExecuted(NotExecuted),
-    Unknown(Unknown),
+    NotExecuted(Box<NotExecuted>),
+    Unknown(Box<Unknown>),
+}
+
+impl CallOutcome {
+    pub(super) fn not_executed(reason: NotExecuted) -> CallOutcome {
+        CallOutcome::NotExecuted(Box::new(reason))
+    }
+
+    pub(super) fn unknown(reason: Unknown) -> CallOutcome {
+        CallOutcome::Unknown(Box::new(reason))
+    }
 }
 
 /// Where a call stands.
@@ -124,6 +133,8 @@ pub(super) struct NewCall {
     pub(super) deadline: Time,
     /// The encoded arguments.
     pub(super) arguments: Vec<u8>,
+    /// Whom to wake when it has ended.
+    pub(super) waker: Option<Waker>,
 }
 
 impl Call {
@@ -134,12 +145,7 @@ impl Call {
             caller: Caller::Dropped,
             kind: Kind::Plain,
             method: MethodId(0),
-            options: CallOptions {
-                deadline: Duration::ZERO,
-                max_attempts: 0,
-                hedge: Hedge::Never,
-                trace: None,
-            },
+            options: CallOptions { max_attempts: 0, hedge: Hedge::Never, trace: None },
             client: ClientId(0),
             attempts: 0,
             refused: 0,
@@ -203,7 +209,7 @@ impl Call {
             (new.made_at, new.made_at, new.made_at, new.made_at);
         (*next_at, *hedge_at, *deadline) = (Time::NEVER, Time::NEVER, new.deadline);
         *buffer = new.arguments;
-        (*outcome, *waker, *refusal) = (None, None, None);
+        (*outcome, *waker, *refusal) = (None, new.waker, None);
     }
 
     /// Still without an outcome.

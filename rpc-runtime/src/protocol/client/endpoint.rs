@@ -95,6 +95,7 @@ impl Endpoint {
     }
 
     /// Whether new calls may be sent there.
+    #[inline]
     pub(super) fn is_usable(&self) -> bool {
         self.link == Link::Up && !self.draining && self.suspicion.is_none()
     }
@@ -111,19 +112,21 @@ impl Endpoint {
         self.unacked_since = Time::NEVER;
     }
 
+    #[inline]
     pub(super) fn rtt(&self, method: MethodId) -> Option<&Rtt> {
         self.rtts.get(usize::from(method.0))?.as_deref()
     }
 
-    pub(super) fn add_rtt(&mut self, method: MethodId, sample: Duration) {
+    pub(super) fn add_rtt(&mut self, method: MethodId, micros: u64) {
         let index = usize::from(method.0);
         if self.rtts.len() <= index {
             self.rtts.resize(index + 1, None);
         }
-        self.rtts[index].get_or_insert_with(|| Box::new(Rtt::new())).add(sample);
+        self.rtts[index].get_or_insert_with(|| Box::new(Rtt::new())).add(micros);
     }
 
     /// Everything acknowledged so far has been told.
+    #[inline]
     pub(super) fn note_acked(&mut self, watermark: Seq) {
         self.acked = Some(watermark);
         self.unacked = 0;

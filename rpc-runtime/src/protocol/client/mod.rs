@@ -54,6 +54,7 @@ use self::endpoint::{Endpoint, Link};
 use self::outcome::KeptOutcome;
 pub(crate) use self::outcome::Settled;
 use self::ring::CallRing;
+use self::rtt::Timeouts;
 pub use self::stats::ClientStats;
 use crate::error::{NotExecuted, Unknown};
 use crate::id::{CallId, ClientId, MethodId, Seq, SessionId, SessionSecret};
@@ -68,6 +69,7 @@ use crate::wire::request::ClientFrame;
 pub(crate) struct Core {
     config: ClientConfig,
     schema: ServiceSchema,
+    timeouts: Timeouts,
     rng: fastrand::Rng,
     session: Option<Session>,
     /// Writes made in the session, or waiting for it.
@@ -142,6 +144,7 @@ impl Core {
         let budget = RetryBudget::new(config.retry_percent, config.retries_per_second);
         Core {
             schema,
+            timeouts: Timeouts::new(&config),
             rng: fastrand::Rng::with_seed(seed),
             session: None,
             session_writes: 0,
@@ -164,7 +167,9 @@ impl Core {
         }
     }
 
-    /// Makes a call. `arguments` are encoded; the buffer is used for the result.
+    /// Makes a call. `arguments` are encoded; the buffer is used for the result. `waker` is called when
+    /// the call has ended.
+    #[allow(clippy::too_many_arguments, reason = "a struct of them would be moved for every call")]
     pub(crate) fn start(
         &mut self,
         now: Time,
@@ -173,6 +178,7 @@ impl Core {
         options: CallOptions,
         deadline: Time,
         arguments: Vec<u8>,
+        waker: &Waker,
     ) -> Result<Seq, StartError> {
         if self.closed {
             return Err(StartError::Refused(NotExecuted::ClientClosed));
@@ -191,7 +197,8 @@ impl Core {
         self.budget.deposit();
         let client = self.client;
         let (seq, call) = self.ring.push();
-        call.begin(NewCall { kind, method, options, client, made_at: now, deadline, arguments });
+        let (made_at, waker) = (now, Some(waker.clone()));
+        call.begin(NewCall { kind, method, options, client, made_at, deadline, arguments, waker });
         self.unsent += 1;
         self.note_call_at(deadline);
         self.send(now, seq);

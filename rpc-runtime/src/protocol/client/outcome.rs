@@ -63,19 +63,20 @@ impl Core {
         id: CallId,
         deadline: Time,
         arguments: &[u8],
+        waker: &Waker,
     ) -> Result<Seq, Settled> {
         let ended = |outcome| Err(Settled { id, attempts: 0, outcome, payload: Vec::new() });
         if self.closed {
-            return ended(CallOutcome::Unknown(Unknown::ClientClosed));
+            return ended(CallOutcome::unknown(Unknown::ClientClosed));
         }
         if let Some(position) = self.kept_outcomes.iter().position(|kept| kept.settled.id == id) {
             if self.kept_outcomes[position].arguments != hash(arguments) {
-                return ended(CallOutcome::NotExecuted(NotExecuted::IdReused));
+                return ended(CallOutcome::not_executed(NotExecuted::IdReused));
             }
             let kept = self.kept_outcomes.remove(position).expect("found just now");
             return Err(kept.settled);
         }
-        let stale = || ended(CallOutcome::Unknown(Unknown::Stale));
+        let stale = || ended(CallOutcome::unknown(Unknown::Stale));
         if id.client != self.client || self.session.is_none() {
             return stale();
         }
@@ -85,10 +86,11 @@ impl Core {
             return stale();
         }
         if call.buffer != arguments {
-            return ended(CallOutcome::NotExecuted(NotExecuted::IdReused));
+            return ended(CallOutcome::not_executed(NotExecuted::IdReused));
         }
         call.caller = Caller::Waiting;
         call.outcome = None;
+        call.waker = Some(waker.clone());
         call.settle = false;
         call.silent = 0;
         call.deadline = deadline;
@@ -127,7 +129,7 @@ impl Core {
         if must_settle && kept(Rule::SettleDropped) {
             call.settle = true;
         } else {
-            let outcome = CallOutcome::NotExecuted(NotExecuted::ClientClosed);
+            let outcome = CallOutcome::not_executed(NotExecuted::ClientClosed);
             self.complete(seq, outcome, &[]);
         }
         if sent && self.endpoint(endpoint).link == Link::Up {
@@ -179,9 +181,9 @@ impl Core {
         for seq in pending {
             let call = self.ring.get(seq).expect("listed just now");
             let outcome = if call.was_never_run() {
-                CallOutcome::NotExecuted(not_executed.clone())
+                CallOutcome::not_executed(not_executed.clone())
             } else {
-                CallOutcome::Unknown(unknown.clone())
+                CallOutcome::unknown(unknown.clone())
             };
             self.complete(seq, outcome, &[]);
         }

@@ -1,9 +1,9 @@
 //! What comes in, and what a response means for its call.
 
+use super::Core;
 use super::call::{CallOutcome, CallState};
 use super::connect::backoff;
 use super::endpoint::{EndpointId, Link};
-use super::{Core, StartError};
 use crate::error::{NotExecuted, Refusal, RefusalReason, Unknown};
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
@@ -98,7 +98,7 @@ impl Core {
             && call.endpoint == id
             && header.status != Status::InProgress
         {
-            let took = now.since(call.asked_at);
+            let took = now.micros_since(call.asked_at);
             self.endpoints[usize::from(id.0)].add_rtt(call.method, took);
         }
         // A committed result counts from any attempt; a tentative one only from the latest, since a
@@ -118,7 +118,7 @@ impl Core {
             }
             Status::Success | Status::BusinessError => self.stats.dropped_responses += 1,
             Status::Aborted(reason) => {
-                let outcome = CallOutcome::NotExecuted(NotExecuted::Aborted(reason));
+                let outcome = CallOutcome::not_executed(NotExecuted::Aborted(reason));
                 self.note_unacked(now, id);
                 self.complete(header.seq, outcome, &[]);
             }
@@ -199,7 +199,7 @@ impl Core {
             return self.back_off(seq, until);
         }
         if was_never_run || kind != Kind::Write {
-            let outcome = CallOutcome::NotExecuted(NotExecuted::Refused { reason, message });
+            let outcome = CallOutcome::not_executed(NotExecuted::Refused { reason, message });
             return self.complete(seq, outcome, &[]);
         }
         // An earlier attempt may still have run, or be running: find out.
@@ -212,8 +212,8 @@ impl Core {
     /// The id is never executed from now on; whether it was, only an earlier answer could tell.
     fn handle_never(&mut self, now: Time, header: &ResponseHeader, refusal: Refusal) {
         let outcome = match refusal {
-            Refusal::IdReused => CallOutcome::NotExecuted(NotExecuted::IdReused),
-            Refusal::Stale => CallOutcome::Unknown(Unknown::Stale),
+            Refusal::IdReused => CallOutcome::not_executed(NotExecuted::IdReused),
+            Refusal::Stale => CallOutcome::unknown(Unknown::Stale),
             Refusal::Fenced | Refusal::SessionClosed => return self.lose_session(now),
         };
         self.complete(header.seq, outcome, &[]);
@@ -256,16 +256,6 @@ impl Core {
         if endpoint.unacked == 1 {
             endpoint.unacked_since = now;
             self.note_care(id);
-        }
-    }
-}
-
-impl StartError {
-    /// The arguments, to try again with, if there was only no room.
-    pub(crate) fn into_arguments(self) -> Result<Vec<u8>, NotExecuted> {
-        match self {
-            StartError::WindowFull(arguments) => Ok(arguments),
-            StartError::Refused(reason) => Err(reason),
         }
     }
 }

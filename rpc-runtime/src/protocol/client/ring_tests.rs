@@ -2,7 +2,6 @@
 //! one, and the bitmap names the complete ones above it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -86,16 +85,12 @@ fn make(ring: &mut CallRing) -> Seq {
     call.begin(NewCall {
         kind: Kind::Write,
         method: MethodId(0),
-        options: CallOptions {
-            deadline: Duration::from_secs(1),
-            max_attempts: 1,
-            hedge: Hedge::Never,
-            trace: None,
-        },
+        options: CallOptions { max_attempts: 1, hedge: Hedge::Never, trace: None },
         client: ClientId(1),
         made_at: Time::ZERO,
         deadline: Time::NEVER,
         arguments: Vec::new(),
+        waker: None,
     });
     seq
 }

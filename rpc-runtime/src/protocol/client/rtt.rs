@@ -5,12 +5,44 @@
 
 use std::time::Duration;
 
+use super::ClientConfig;
+
 /// Four buckets for each doubling, from 1 µs to about 2 minutes.
 const BUCKETS: usize = 4 * 27;
 /// How many samples the histogram remembers before it halves them all.
 const MEMORY: u32 = 4096;
 /// How often the percentiles are computed anew, in samples.
 const REFRESH: u32 = 64;
+
+/// What the configuration says of times that every call needs, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    initial: u64,
+    least: u64,
+    most: u64,
+    /// The deadline of a request that names none.
+    pub(super) default_deadline: u64,
+}
+
+impl Timeouts {
+    pub(super) fn new(config: &ClientConfig) -> Timeouts {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let least = micros(config.min_timeout);
+        Timeouts {
+            initial: micros(config.initial_timeout),
+            least,
+            most: micros(config.max_timeout).max(least),
+            default_deadline: micros(config.deadline),
+        }
+    }
+
+    /// How long to wait for the answer to a first send.
+    #[inline]
+    pub(super) fn first(&self, rtt: Option<&Rtt>) -> u64 {
+        let measured = rtt.and_then(Rtt::timeout);
+        measured.unwrap_or(self.initial).clamp(self.least, self.most)
+    }
+}
 
 /// Round-trip times of one method at one endpoint.
 #[derive(Clone, Debug)]
@@ -37,8 +69,8 @@ impl Rtt {
         }
     }
 
-    pub(super) fn add(&mut self, sample: Duration) {
-        let micros = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX).clamp(1, 1 << 27);
+    pub(super) fn add(&mut self, micros: u64) {
+        let micros = micros.clamp(1, 1 << 27);
         if self.srtt == 0 {
             (self.srtt, self.deviation) = (micros, micros / 2);
         } else {
@@ -56,10 +88,11 @@ impl Rtt {
         }
     }
 
-    /// How long to wait for an answer; `None` before the first one came.
-    pub(super) fn timeout(&self) -> Option<Duration> {
+    /// How long to wait for an answer, in microseconds; `None` before the first one came.
+    #[inline]
+    pub(super) fn timeout(&self) -> Option<u64> {
         let measured = (self.srtt + 4 * self.deviation).max(self.p999);
-        (self.srtt > 0).then(|| Duration::from_micros(measured))
+        (self.srtt > 0).then_some(measured)
     }
 
     /// What 99 of 100 answers do not take longer than.
@@ -125,14 +158,14 @@ mod tests {
         let mut rtt = Rtt::new();
         assert_eq!(rtt.timeout(), None);
         for index in 0..2000 {
-            rtt.add(Duration::from_micros(if index % 100 == 0 { 50_000 } else { 200 }));
+            rtt.add(if index % 100 == 0 { 50_000 } else { 200 });
         }
         let timeout = rtt.timeout().unwrap();
-        assert!(timeout >= Duration::from_millis(50), "a usual tail is waited for: {timeout:?}");
+        assert!(timeout >= 50_000, "a usual tail is waited for: {timeout}");
         for _ in 0..40_000 {
-            rtt.add(Duration::from_micros(200));
+            rtt.add(200);
         }
         let timeout = rtt.timeout().unwrap();
-        assert!(timeout < Duration::from_millis(1), "and forgotten when it is over: {timeout:?}");
+        assert!(timeout < 1_000, "and forgotten when it is over: {timeout}");
     }
 }

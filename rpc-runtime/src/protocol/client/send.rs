@@ -146,7 +146,7 @@ impl Core {
         let limit = end.max_frame.saturating_sub(MAX_REQUEST_HEADER);
         let size = call.buffer.len();
         if size > limit {
-            let outcome = CallOutcome::NotExecuted(NotExecuted::TooLarge { size, limit });
+            let outcome = CallOutcome::not_executed(NotExecuted::TooLarge { size, limit });
             return self.complete(seq, outcome, &[]);
         }
         let bitmap = if bitmap.len() < limit - size { &bitmap[..] } else { &[] };
@@ -157,16 +157,16 @@ impl Core {
         if call.attempts == 0 || kept(Rule::CountAttempts) {
             call.attempts = call.attempts.saturating_add(1);
         }
-        let left = call.deadline.since(now);
+        let left = call.deadline.micros_since(now);
         // The default deadline needs no bytes; what is a millisecond off is not worth any.
-        let is_default = left.abs_diff(self.config.deadline) < Duration::from_millis(1);
+        let is_default = left.abs_diff(self.timeouts.default_deadline) < 1_000;
         let header = RequestHeader {
             seq,
             attempt: call.attempt(),
-            age: now.since(call.made_at),
+            age: if call.attempts > 1 { now.since(call.made_at) } else { Duration::ZERO },
             method: call.method,
             ack: needs_ack.then(|| Ack::new(watermark, bitmap)),
-            deadline: (!is_default).then_some(left),
+            deadline: (!is_default).then(|| Duration::from_micros(left)),
             trace: call.options.trace,
             settle: call.settle,
         };
@@ -177,7 +177,7 @@ impl Core {
             end.note_acked(watermark);
         }
         end.in_flight += 1;
-        let next_at = now + timeout;
+        let next_at = now.after(timeout);
         call.note_sent(now, endpoint, self.client, next_at);
         let first = call.attempts == 1;
         let hedge = if first { call.options.hedge } else { Hedge::Never };
@@ -229,19 +229,17 @@ impl Core {
         self.note_call_at(at);
     }
 
-    /// How long to wait for the next answer to a call from an endpoint.
-    fn timeout_of(&mut self, seq: Seq, endpoint: EndpointId) -> Duration {
-        let Some(call) = self.ring.get(seq) else { return self.config.initial_timeout };
-        let measured = self.endpoint(endpoint).rtt(call.method).and_then(super::rtt::Rtt::timeout);
-        let base = measured
-            .unwrap_or(self.config.initial_timeout)
-            .clamp(self.config.min_timeout, self.config.max_timeout);
-        let doublings = call.silent.min(8);
+    /// How long to wait for the next answer to a call from an endpoint, in microseconds.
+    #[inline]
+    fn timeout_of(&mut self, seq: Seq, endpoint: EndpointId) -> u64 {
+        let Some(call) = self.ring.get(seq) else { return 0 };
+        let first = self.timeouts.first(self.endpoint(endpoint).rtt(call.method));
         if call.attempts == 0 {
-            return base;
+            return first;
         }
-        let patient = (base * (1 << doublings)).min(self.config.max_timeout);
-        self.jittered(patient)
+        let doubled = Duration::from_micros(first) * (1 << call.silent.min(8));
+        let patient = self.jittered(doubled.min(self.config.max_timeout));
+        u64::try_from(patient.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Takes a call off the endpoint that it was sent to.

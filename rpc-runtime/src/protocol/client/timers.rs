@@ -162,7 +162,7 @@ impl Core {
                 (0, None, Some(troubles)) => NotExecuted::NotConnected(troubles),
                 _ => NotExecuted::Deadline,
             };
-            self.complete(seq, CallOutcome::NotExecuted(reason), &[]);
+            self.complete(seq, CallOutcome::not_executed(reason), &[]);
             if sent && self.endpoint(endpoint).link == Link::Up {
                 self.put(endpoint, ClientFrame::Cancel(seq));
             }
@@ -171,7 +171,7 @@ impl Core {
         if now >= call.deadline + grace {
             // The caller goes on without knowing; the call is settled in the background.
             call.caller = Caller::GaveUp;
-            call.outcome = Some(CallOutcome::Unknown(Unknown::NoAnswer));
+            call.outcome = Some(CallOutcome::unknown(Unknown::NoAnswer));
             let waker = call.waker.take();
             self.wakers.extend(waker);
             self.stats.unknown += 1;

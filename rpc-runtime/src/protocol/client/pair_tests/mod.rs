@@ -279,15 +279,11 @@ impl Pair {
     }
 
     fn make(&mut self, method: MethodId) {
-        let options = CallOptions {
-            deadline: DEADLINE,
-            max_attempts: u32::MAX,
-            hedge: Hedge::Never,
-            trace: None,
-        };
+        let options = CallOptions { max_attempts: u32::MAX, hedge: Hedge::Never, trace: None };
         let arguments = vec![method.0 as u8];
         let deadline = self.now + DEADLINE;
-        match self.core.start(self.now, method, Kind::Write, options, deadline, arguments) {
+        let (now, waker) = (self.now, Waker::noop());
+        match self.core.start(now, method, Kind::Write, options, deadline, arguments, waker) {
             Ok(seq) => {
                 let known = self.calls.insert(seq, Model { method, waits: true, effects: None });
                 assert!(known.is_none(), "no number is used twice");
