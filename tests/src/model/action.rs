@@ -61,11 +61,11 @@ pub enum Action {
     Tidy(ChoreName),
 }
 
-/// A [`Step`] as part of a public action.
+/// A `Step` as part of a public action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StepName(pub(super) Step);
 
-/// A [`Chore`] as part of a public action.
+/// A `Chore` as part of a public action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ChoreName(pub(super) Chore);
 
