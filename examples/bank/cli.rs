@@ -175,6 +175,12 @@ pub(crate) struct ServeArgs {
     /// How long running calls may take to finish after ctrl-c
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::span)]
     pub(crate) grace: Duration,
+    /// How long a connection may be silent before it is given up
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = units::some_span)]
+    pub(crate) idle: Duration,
+    /// How long the calls of a client without a connection are remembered
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = units::some_span)]
+    pub(crate) detached: Duration,
     /// Say what happens, call by call
     #[arg(long, short)]
     pub(crate) verbose: bool,

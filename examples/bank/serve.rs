@@ -23,7 +23,7 @@ pub(crate) async fn serve(args: &ServeArgs) -> Result<(), Failure> {
         }
     };
     let server = Server::builder(BankServer::new(BankService), opened.store)
-        .config(ServerConfig::default().shutdown_limit(args.grace))
+        .config(config(args))
         .bind(args.listen)
         .await
         .map_err(Failure::unusable)?;
@@ -35,6 +35,13 @@ pub(crate) async fn serve(args: &ServeArgs) -> Result<(), Failure> {
     server.serve_with_shutdown(ctrl_c()).await;
     println!("stopped; the data stays in {}", opened.name);
     Ok(())
+}
+
+fn config(args: &ServeArgs) -> ServerConfig {
+    ServerConfig::default()
+        .shutdown_limit(args.grace)
+        .idle_timeout(args.idle)
+        .detached_ttl(args.detached)
 }
 
 /// The first ctrl-c. From then on a second one ends the process.

@@ -107,6 +107,31 @@ async fn the_program_speaks_tls() {
     CouchbaseBackend::connect(CouchbaseConfig::from_url(&program.url).unwrap()).await.unwrap();
 }
 
+/// This very suite, as one runs it on a real cluster: found by the environment, in scopes of its own
+/// that are gone afterwards.
+#[tokio::test]
+async fn the_suite_runs_where_the_environment_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    let program = Program::start(&["--bucket", "bank", "--tls-ca", ca.to_str().unwrap()]);
+    let config = CouchbaseConfig::from_url(&program.url).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["conformance::records::", "--nocapture"])
+        .env("COUCHBASE_URL", &config.url)
+        .env("COUCHBASE_USER", &config.user)
+        .env("COUCHBASE_PASSWORD", &config.password)
+        .env("COUCHBASE_BUCKET", &config.bucket)
+        .env("COUCHBASE_CA", &ca)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && !said.contains("skipped"), "{said}");
+    let (_, counts) = program.control("GET", "/node", "").await;
+    assert!(counts["requests"]["mutate-in"].as_u64() > Some(10), "it ran elsewhere: {counts}");
+    assert_eq!(counts["documents"], 0, "it has cleaned up");
+    assert!(!said.contains("stays"), "{said}");
+}
+
 #[test]
 fn a_flag_that_it_does_not_know_is_named() {
     for (arguments, says) in [

@@ -174,8 +174,9 @@ impl CouchbaseConfig {
     /// `couchbase[s]://user:password@host[:port][,host…]/bucket[/scope[/collection]][?option…]`.
     ///
     /// User and password may contain `%40` and the like. Options: `durability=none` (see
-    /// [`require_durability`](CouchbaseConfig::require_durability)) and `ca=FILE` (see
-    /// [`ca_file`](CouchbaseConfig::ca_file)).
+    /// [`require_durability`](CouchbaseConfig::require_durability)), `ca=FILE` (see
+    /// [`ca_file`](CouchbaseConfig::ca_file)), and the times `connect=`, `read=`, `write=` and
+    /// `patience=`, in milliseconds, such as `write=500ms`.
     ///
     /// # Errors
     /// [`ConnectError::Config`], if it is no such URL.
@@ -284,7 +285,19 @@ impl CouchbaseConfig {
                 Some(("durability", "none")) => self.require_durability = false,
                 Some(("durability", "majority")) => self.require_durability = true,
                 Some(("ca", file)) => self.ca_file = Some(file.into()),
-                _ => return Err(bad("has an option other than durability=none and ca=FILE")),
+                Some((name, value)) => {
+                    let time = match name {
+                        "connect" => &mut self.connect_timeout,
+                        "read" => &mut self.read_timeout,
+                        "write" => &mut self.write_timeout,
+                        "patience" => &mut self.patience,
+                        _ => return Err(bad(UNKNOWN_OPTION)),
+                    };
+                    let millis = value.strip_suffix("ms").and_then(|value| value.parse().ok());
+                    let millis = millis.ok_or_else(|| bad("has a time that is not like 500ms"))?;
+                    *time = Duration::from_millis(millis);
+                }
+                None => return Err(bad(UNKNOWN_OPTION)),
             }
         }
         Ok(self)
@@ -353,6 +366,9 @@ impl fmt::Debug for CouchbaseConfig {
     }
 }
 
+const UNKNOWN_OPTION: &str =
+    "has an option other than durability=none, ca=FILE and connect, read, write, patience=500ms";
+
 fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -387,6 +403,15 @@ mod tests {
     }
 
     #[test]
+    fn a_url_may_set_times() {
+        let url = "couchbase://ann:pass@a/shop?connect=1ms&read=2ms&write=3ms&patience=4ms";
+        let config = CouchbaseConfig::from_url(url).unwrap();
+        let times =
+            [config.connect_timeout, config.read_timeout, config.write_timeout, config.patience];
+        assert_eq!(times.map(|time| time.as_millis()), [1, 2, 3, 4]);
+    }
+
+    #[test]
     fn what_a_url_leaves_out_has_its_default() {
         let config = CouchbaseConfig::from_url("couchbase://ann:pass@a/shop").unwrap();
         assert_eq!((config.scope.as_str(), config.collection.as_str()), ("_default", "_default"));
@@ -403,6 +428,8 @@ mod tests {
             "couchbase://ann:hidden%4@a/shop",
             "couchbase://ann:hidden@a/shop/live/orders/more",
             "couchbase://ann:hidden@a/shop?durability=some",
+            "couchbase://ann:hidden@a/shop?write=5",
+            "couchbase://ann:hidden@a/shop?delete=5ms",
         ] {
             let error = CouchbaseConfig::from_url(url).unwrap_err();
             assert!(matches!(error, ConnectError::Config(_)), "{url}: {error}");

@@ -1,20 +1,18 @@
-//! Bank servers as processes that share a Couchbase bucket, killed and frozen while clients,
-//! processes too, move money.
+//! Bank servers killed and frozen while clients, processes too, move money.
 //!
 //! With `COUCHBASE_URL` set (and user, password and bucket, see `docs/couchbase.md`) the bucket is on
 //! that cluster, in a scope that is removed afterwards; otherwise it is on a test node, which makes
 //! things go wrong between servers and store as well.
-#![cfg(unix)]
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use rpc::store::couchbase::CouchbaseConfig;
 use rpc_tests::node::{Effect, Fault, Node, NodeConfig, On};
 use rpc_tests::own_scope::OwnScope;
+
+use crate::processes::{Server, bank};
 
 const ACCOUNTS: usize = 8;
 const CLIENTS: usize = 4;
@@ -60,65 +58,6 @@ impl Made {
             .wait_timeout_while(movements, Made::PATIENCE, |movements| movements.len() < count);
         let (_movements, timeout) = waited.expect("no client panics");
         assert!(!timeout.timed_out(), "the clients do not get on");
-    }
-}
-
-/// The `bank` that `cargo test` builds beside this test.
-fn bank() -> Command {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let target = test.ancestors().nth(2).expect("a test lies in target/<profile>/deps");
-    let bank = target.join("examples").join(format!("bank{}", std::env::consts::EXE_SUFFIX));
-    assert!(bank.exists(), "{} is missing: cargo build --examples", bank.display());
-    let mut command = Command::new(bank);
-    command.stdin(Stdio::null());
-    command
-}
-
-/// A server process, killed when this is dropped.
-struct Server {
-    process: Child,
-    address: String,
-    store: String,
-}
-
-impl Server {
-    fn start(address: &str, store: &str) -> Server {
-        let mut process = bank()
-            .args(["serve", "--listen", address, "--store", store])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the bank starts");
-        let mut line = String::new();
-        let stdout = process.stdout.as_mut().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("a server says where it listens");
-        let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:"));
-        let address = address.unwrap_or_else(|| {
-            panic!("no address in {line:?}: is the example built with the feature `couchbase`?")
-        });
-        let address = address.trim_end_matches(',').to_owned();
-        assert!(!line.contains("secret"), "a password was printed: {line}");
-        Server { process, address, store: store.to_owned() }
-    }
-
-    /// Kills it as `kill -9` does, and starts another one in its place.
-    fn replace(&mut self) {
-        self.process.kill().expect("a server of ours can be killed");
-        self.process.wait().expect("a killed process ends");
-        *self = Server::start(&self.address.clone(), &self.store.clone());
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.process.id().to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill starts");
-        assert!(sent.success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -191,7 +130,8 @@ fn servers_that_share_a_node_are_killed_and_frozen() {
 
 /// The test, on the store of this URL, with faults on these nodes.
 fn kill_and_freeze(store: &str, nodes: &[&Node]) {
-    let mut servers: Vec<Server> = (0..3).map(|_| Server::start("127.0.0.1:0", store)).collect();
+    let mut servers: Vec<Server> =
+        (0..3).map(|_| Server::start("127.0.0.1:0", store, &[])).collect();
     let addresses: Vec<&str> = servers.iter().map(|server| server.address.as_str()).collect();
     let all = addresses.join(",");
     for number in 0..ACCOUNTS {
@@ -214,9 +154,9 @@ fn kill_and_freeze(store: &str, nodes: &[&Node]) {
         made.wait_for(total / 8);
         servers[0].replace();
         made.wait_for(total / 4);
-        servers[1].signal("-STOP");
+        servers[1].freeze();
         made.wait_for(total * 5 / 8);
-        servers[1].signal("-CONT");
+        servers[1].thaw();
         made.wait_for(total * 3 / 4);
         servers[2].replace();
     });
