@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use rpc::id::Attempt;
 use rpc::store::cas::{Cas, CasBackend, CasDocument, CasError, CasStore};
-use rpc::store::{Commit, CommitOutcome, Confirm, DocKey, Lease, LookUp, Outcome, Refusal, Store};
+use rpc::store::{
+    Commit, CommitOutcome, Confirm, DocKey, Lease, LookUp, Outcome, Refusal, Store, Versioned,
+};
 use rpc::time::WallTime;
 use rpc_tests::conformance::{
     Caller, Draft, body, commit, key, look_up, must_commit, read, read_version,
@@ -42,6 +44,9 @@ enum Kind {
 enum Event {
     Wait(Held),
     AmbiguousNotDone,
+    /// An insert that gets to the store when it is let go; its caller hears before that its outcome
+    /// is open.
+    AmbiguousLate(Held),
 }
 
 /// An operation that waits.
@@ -66,32 +71,33 @@ impl Scripted {
         self.script.lock().unwrap().push_back(Cue { kind, key: key.clone(), skip, event });
     }
 
-    /// Takes the cue of an operation, and plays it.
-    async fn play(&self, kind: Kind, key: &DocKey) -> Result<(), CasError> {
-        let event = {
-            let mut script = self.script.lock().unwrap();
-            let place = script.iter().position(|cue| cue.kind == kind && cue.key == *key);
-            match place {
-                Some(place) if script[place].skip == 0 => script.remove(place).map(|cue| cue.event),
-                Some(place) => {
-                    script[place].skip -= 1;
-                    None
-                }
-                None => None,
-            }
-        };
-        match event {
-            None => Ok(()),
+    /// Takes the cue of an operation, and plays it. Returns what an insert waits for that is late.
+    async fn play(&self, kind: Kind, key: &DocKey) -> Result<Option<Held>, CasError> {
+        match self.cue_of(kind, key) {
+            None => Ok(None),
             Some(Event::Wait(held)) => {
                 held.reached.notify_one();
                 held.go.notified().await;
-                Ok(())
+                Ok(None)
             }
-            Some(Event::AmbiguousNotDone) => {
-                Err(CasError::Ambiguous(Arc::new(std::io::Error::other("scripted"))))
-            }
+            Some(Event::AmbiguousNotDone) => Err(ambiguous()),
+            Some(Event::AmbiguousLate(held)) => Ok(Some(held)),
         }
     }
+
+    fn cue_of(&self, kind: Kind, key: &DocKey) -> Option<Event> {
+        let mut script = self.script.lock().unwrap();
+        let place = script.iter().position(|cue| cue.kind == kind && cue.key == *key)?;
+        if script[place].skip == 0 {
+            return script.remove(place).map(|cue| cue.event);
+        }
+        script[place].skip -= 1;
+        None
+    }
+}
+
+fn ambiguous() -> CasError {
+    CasError::Ambiguous(Arc::new(std::io::Error::other("scripted")))
 }
 
 impl CasBackend for Scripted {
@@ -101,8 +107,17 @@ impl CasBackend for Scripted {
     }
 
     async fn insert(&self, key: &DocKey, body: Bytes, meta: Bytes) -> Result<Cas, CasError> {
-        self.play(Kind::Write, key).await?;
-        self.documents.insert(key, body, meta).await
+        let Some(late) = self.play(Kind::Write, key).await? else {
+            return self.documents.insert(key, body, meta).await;
+        };
+        let (documents, key) = (self.documents.clone(), key.clone());
+        tokio::spawn(async move {
+            late.go.notified().await;
+            // Nobody waits for what becomes of it.
+            let _ = documents.insert(&key, body, meta).await;
+            late.reached.notify_one();
+        });
+        Err(ambiguous())
     }
 
     async fn replace(
@@ -250,6 +265,115 @@ async fn the_last_record_of_an_ended_session_is_collected_by_any_server() {
     must_commit(&*two.first.1, caller.commit(1).putting(&doc, b"\"new\"").putting(&b, b"\"new\""))
         .await;
     end_session(&two, &NOW, &doc).await;
+}
+
+/// A stage creates its document; that write is ambiguous and still on its way. The call goes on and
+/// commits, another call deletes the document, and then the write arrives: absence has come back.
+#[tokio::test(start_paused = true)]
+async fn a_stage_that_arrives_after_its_document_is_deleted_does_not_count() {
+    let two = two_servers(|| WallTime(0)).await;
+    let caller = Caller::open(&*two.first.1).await;
+    let (doc, new) = (key("doc"), key("new"));
+    let late = Held::default();
+    two.first.0.cue(Kind::Write, &new, 0, Event::AmbiguousLate(late.clone()));
+    must_commit(&*two.first.1, caller.commit(1).putting(&doc, b"1").putting(&new, b"1")).await;
+    let other = Caller::open(&*two.second.1).await;
+    must_commit(&*two.second.1, other.commit(1).putting(&doc, b"2").deleting(&new)).await;
+    until(|| two.documents.peek(new.as_str()).is_none()).await;
+    late.go.notify_one();
+    late.reached.notified().await;
+    assert_eq!(body(&*two.second.1, &new).await, None, "it was deleted after the call");
+}
+
+/// Two opposite calls each create the other one's anchor, so both lose. When the younger one looks at
+/// its anchor, the older one has taken its stage back, and with it the document.
+#[tokio::test(start_paused = true)]
+async fn an_older_call_goes_first_on_a_document_that_is_not_there() {
+    let two = two_servers(|| WallTime(0)).await;
+    let (old, young) = (Caller::open(&*two.first.1).await, Caller::open(&*two.first.1).await);
+    // Each reads a document of its own, which others do not touch.
+    let transfer = async |server: &CasStore<Scripted>, caller: &Caller, names: [&str; 3]| {
+        let [anchor, other, beside] = names.map(key);
+        let seen = read(server, &beside).await;
+        let mut draft = caller.commit(1).putting(&anchor, b"1").putting(&other, b"1");
+        (draft.call.anchor, draft.call.born) = (Some(anchor), WallTime(caller.session.client.0));
+        draft.reading(&beside, &seen)
+    };
+    let (old_one, young_one) = (["x", "y", "b"], ["y", "x", "c"]);
+    let (x, y) = (key("x"), key("y"));
+    let stage = two.first.0.hold(Kind::Write, &y, 0);
+    let back = two.first.0.hold(Kind::Write, &y, 0);
+    let (store, draft) = (Arc::clone(&two.first.1), transfer(&two.first.1, &old, old_one).await);
+    let first = tokio::spawn(async move { commit(&*store, draft).await });
+    stage.reached.notified().await;
+    let commit_point = two.second.0.hold(Kind::Write, &y, 0);
+    let look = two.second.0.hold(Kind::Get, &y, 1);
+    let (store, draft) =
+        (Arc::clone(&two.second.1), transfer(&two.second.1, &young, young_one).await);
+    let second = tokio::spawn(async move { commit(&*store, draft).await });
+    commit_point.reached.notified().await;
+    assert!(two.documents.peek(x.as_str()).is_some(), "it has staged the older one's anchor");
+    stage.go.notify_one();
+    back.reached.notified().await;
+    commit_point.go.notify_one();
+    // Its second look at its anchor is the one after its commit was lost.
+    look.reached.notified().await;
+    back.go.notify_one();
+    assert_eq!(first.await.unwrap(), CommitOutcome::Conflict);
+    look.go.notify_one();
+    settle().await;
+    assert!(!second.is_finished(), "the younger one waits for the older one");
+    must_commit(&*two.first.1, transfer(&two.first.1, &old, old_one).await).await;
+    assert_eq!(second.await.unwrap(), CommitOutcome::Conflict);
+    must_commit(&*two.second.1, transfer(&two.second.1, &young, young_one).await).await;
+}
+
+/// A call's third attempt has lost its anchor. Its first attempt, on another server, reads what the
+/// third one has left behind, and could take the documents from it again and again.
+#[tokio::test(start_paused = true)]
+async fn an_earlier_attempt_lets_a_later_one_of_its_call_go_first() {
+    let two = two_servers(|| WallTime(0)).await;
+    let (caller, other) = (Caller::open(&*two.first.1).await, Caller::open(&*two.first.1).await);
+    let (doc, b) = (key("doc"), key("b"));
+    let draft = |number: u32, seen: &Versioned| {
+        attempt(caller.commit(1), number).reading(&b, seen).putting(&b, b"1").putting(&doc, b"1")
+    };
+    let seen = read(&*two.second.1, &b).await;
+    let commit_point = two.second.0.hold(Kind::Write, &doc, 0);
+    let (store, third) = (Arc::clone(&two.second.1), draft(3, &seen));
+    let losing = tokio::spawn(async move { commit(&*store, third).await });
+    commit_point.reached.notified().await;
+    must_commit(&*two.first.1, other.commit(1).putting(&doc, b"2")).await;
+    commit_point.go.notify_one();
+    assert_eq!(losing.await.unwrap(), CommitOutcome::Conflict);
+    let seen = read(&*two.first.1, &b).await;
+    let (store, first) = (Arc::clone(&two.first.1), draft(1, &seen));
+    let first = tokio::spawn(async move { commit(&*store, first).await });
+    settle().await;
+    assert!(!first.is_finished(), "it waits for the third attempt");
+    let seen = read(&*two.second.1, &b).await;
+    must_commit(&*two.second.1, draft(3, &seen)).await;
+    assert_eq!(first.await.unwrap(), CommitOutcome::Conflict);
+    let seen = read(&*two.first.1, &b).await;
+    let retried = commit(&*two.first.1, draft(1, &seen)).await;
+    assert!(matches!(retried, CommitOutcome::Recorded(_)), "{retried:?}");
+}
+
+/// Lets all tasks run until each waits for a timer or for a cue.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("what should follow a commit has not");
 }
 
 /// Lets the leases end, and makes sure that the second server finds nothing more to remember of

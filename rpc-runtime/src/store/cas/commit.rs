@@ -227,7 +227,7 @@ impl<B: CasBackend> Run<'_, B> {
             change,
         });
         let is_ours = |meta: &Meta| meta.stage.as_ref().is_some_and(|stage| stage.token == token);
-        match self.store.write(&key, loaded.cas, None, &loaded.meta, is_ours).await {
+        match self.store.write_stage(&key, loaded.cas, &loaded.meta, is_ours).await {
             Ok(Written::Done(cas)) => {
                 loaded.cas = Some(cas);
                 Ok(Staged { key, loaded })

@@ -6,6 +6,7 @@
 //! dead. Whoever must get past it waits a little, then *fences* it: a compare-and-swap on the anchor
 //! changes its state, so that the owner's commit must fail.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -93,15 +94,16 @@ impl Claim {
         if self.call == stage.call() {
             return self.attempt.0 >= stage.attempt;
         }
-        self.age() < (stage.born, stage.call())
+        (self.born.0, self.call) < (stage.born, stage.call())
     }
 
-    /// What the right of way among calls goes by.
-    fn age(&self) -> (u64, CallId) {
-        (self.born.0, self.call)
+    /// What the right of way goes by.
+    fn age(&self) -> (u64, CallId, Reverse<u32>) {
+        (self.born.0, self.call, Reverse(self.attempt.0))
     }
 
-    /// The call that a document should be left to, if that is an older one.
+    /// The call that a document should be left to, if that is an older one, or a later attempt of
+    /// the same one.
     pub(super) fn wish_before<'a>(&self, meta: &'a Meta) -> Option<&'a Wish> {
         meta.wish.as_ref().filter(|wish| wish.age() < self.age())
     }
@@ -115,6 +117,7 @@ impl Claim {
         Wish {
             client: self.call.client.0,
             seq: self.call.seq.0,
+            attempt: self.attempt.0,
             born: self.born.0,
             anchor: self.anchor.as_str().to_owned(),
         }
@@ -199,10 +202,14 @@ impl<B: CasBackend> Inner<B> {
                 return Ok(());
             };
             let Some(cas) = now.cas else { return Ok(()) };
-            let call = stage.call();
-            now.meta.wish.take_if(|wish| wish.call() == call);
+            let (call, own) = (stage.call(), stage.wish());
+            now.meta.wish.take_if(|wish| match how {
+                Clear::Forward => wish.call() == call,
+                // Another attempt's wish stands.
+                Clear::Back | Clear::Abandoned => *wish == own,
+            });
             if how == Clear::Back {
-                now.meta.wish(stage.wish());
+                now.meta.wish(own);
             }
             let body = match (how, stage.change) {
                 (Clear::Forward, Change::Put(body)) => {

@@ -27,6 +27,13 @@ pub(super) enum Written {
     Lost,
 }
 
+/// What is done about an ambiguous write of which nothing is to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubtful {
+    TryAgain,
+    Lost,
+}
+
 /// The body of a document that is logically absent.
 pub(super) const EMPTY_BODY: &[u8] = b"null";
 /// The largest metadata, in bytes: what Couchbase takes in one attribute, less a margin.
@@ -68,6 +75,32 @@ impl<B: CasBackend> Inner<B> {
         meta: &Meta,
         is_ours: impl Fn(&Meta) -> bool,
     ) -> Result<Written, StoreError> {
+        self.write_settled(key, over, body, meta, is_ours, Doubtful::TryAgain).await
+    }
+
+    /// Writes a stage. One that creates its document, and of which nothing is to be seen after an
+    /// ambiguous answer, counts as lost and is not tried again: absence comes back when the document
+    /// is deleted, and then the first try could still arrive and, with its run's record there, count.
+    pub(super) async fn write_stage(
+        &self,
+        key: &DocKey,
+        over: Option<Cas>,
+        meta: &Meta,
+        is_ours: impl Fn(&Meta) -> bool,
+    ) -> Result<Written, StoreError> {
+        let doubtful = if over.is_some() { Doubtful::TryAgain } else { Doubtful::Lost };
+        self.write_settled(key, over, None, meta, is_ours, doubtful).await
+    }
+
+    async fn write_settled(
+        &self,
+        key: &DocKey,
+        over: Option<Cas>,
+        body: Option<Bytes>,
+        meta: &Meta,
+        is_ours: impl Fn(&Meta) -> bool,
+        doubtful: Doubtful,
+    ) -> Result<Written, StoreError> {
         let encoded = meta.encode();
         if encoded.len() > MAX_META_BYTES {
             let what = format!(
@@ -98,6 +131,7 @@ impl<B: CasBackend> Inner<B> {
                     return Ok(Written::Done(now.cas.expect("asked just now")));
                 }
                 Ok(now) if now.cas != over => return Ok(Written::Lost),
+                Ok(_) if doubtful == Doubtful::Lost => return Ok(Written::Lost),
                 // As before the write: it did not happen, or has not happened yet. Writing again over
                 // the same state is safe either way.
                 Ok(_) => tokio::time::sleep(SETTLE_PAUSE * 2u32.pow(round)).await,

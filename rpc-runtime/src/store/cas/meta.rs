@@ -2,6 +2,7 @@
 //!
 //! Names are short, since every document carries them. `docs/store-protocol.md` has the table.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -135,6 +136,9 @@ pub(super) struct Wish {
     pub(super) client: u64,
     #[serde(rename = "q")]
     pub(super) seq: u64,
+    /// Which of its runs: the later attempt goes first, so the earlier ones let it.
+    #[serde(rename = "n", default)]
+    pub(super) attempt: u32,
     #[serde(rename = "b")]
     pub(super) born: u64,
     #[serde(rename = "a")]
@@ -173,7 +177,7 @@ impl Meta {
 
     /// Whether the document can be removed: it is no document, and nothing here must be remembered.
     pub(super) fn is_void(&self) -> bool {
-        self.absent && self.clients.is_empty() && self.stage.is_none()
+        self.absent && self.clients.is_empty() && self.stage.is_none() && self.wish.is_none()
     }
 
     pub(super) fn record(&self, call: CallId) -> Option<&Record> {
@@ -204,7 +208,13 @@ impl Stage {
 impl Stage {
     /// What its call wants if the run has lost.
     pub(super) fn wish(&self) -> Wish {
-        Wish { client: self.client, seq: self.seq, born: self.born, anchor: self.anchor.clone() }
+        Wish {
+            client: self.client,
+            seq: self.seq,
+            attempt: self.attempt,
+            born: self.born,
+            anchor: self.anchor.clone(),
+        }
     }
 }
 
@@ -214,8 +224,8 @@ impl Wish {
     }
 
     /// What the right of way goes by.
-    pub(super) fn age(&self) -> (u64, CallId) {
-        (self.born, self.call())
+    pub(super) fn age(&self) -> (u64, CallId, Reverse<u32>) {
+        (self.born, self.call(), Reverse(self.attempt))
     }
 }
 
@@ -289,7 +299,13 @@ mod tests {
             clients: BTreeMap::from([(3, entry)]),
             stage: Some(stage),
             fence: None,
-            wish: Some(Wish { client: 3, seq: 7, born: 900, anchor: "account:eve".to_owned() }),
+            wish: Some(Wish {
+                client: 3,
+                seq: 7,
+                attempt: 2,
+                born: 900,
+                anchor: "account:eve".to_owned(),
+            }),
             mark: None,
         };
         assert_eq!(Meta::decode(&meta.encode()).unwrap(), meta);

@@ -119,7 +119,8 @@ impl<B: CasBackend> Inner<B> {
     }
 
     async fn look_for_ended_sessions(&self, meta: &Meta) -> Result<(), StoreError> {
-        for client in meta.clients.keys() {
+        let wishing = meta.wish.iter().map(|wish| &wish.client);
+        for client in meta.clients.keys().chain(wishing) {
             if self.is_over(ClientId(*client)).await? {
                 self.tidy.note_over(*client);
             }
@@ -185,6 +186,7 @@ impl Tidy {
             let pinned = entry.records.values().any(|record| !record.to_do.is_empty());
             pinned || !seen.over.contains(client)
         });
+        meta.wish.take_if(|wish| seen.over.contains(&wish.client));
     }
 
     /// Forgets what the anchor itself says now.
