@@ -224,7 +224,11 @@ pub fn encode_value<T: serde::Serialize + ?Sized>(
 
         #[inline]
         fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-            self.0.extend_from_slice(data);
+            // Nearly every integer is one byte, and too little to call a copy for.
+            match data {
+                [byte] => self.0.push(*byte),
+                _ => self.0.extend_from_slice(data),
+            }
             Ok(())
         }
 
