@@ -1,11 +1,11 @@
 //! `bank call`: one call, as a process of its own.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bank_business::{AccountName, BankClient, PageNumber, Receipt, Reference, StatementPage};
 use rpc::client::Stub as _;
-use rpc::{Call, CallError, Client, Message};
+use rpc::{Call, CallError, Client, ConnectError, Message};
 
 use crate::cli::{CallArgs, CallCommand, ReferenceArg};
 use crate::failure::Failure;
@@ -26,11 +26,10 @@ const ASK_AGAIN: u32 = 3;
 /// Makes the call, and prints what came of it.
 pub(crate) async fn call(args: CallArgs) -> Result<(), Failure> {
     let servers = args.servers.iter().map(ToString::to_string);
-    let bank = Client::builder().deadline(args.deadline).connect::<BankClient>(servers).await;
-    let bank = bank.map_err(|error| {
-        Failure::unusable(format!("{error}; is a server running there? (see `bank serve --help`)"))
-    })?;
-    let caller = Caller { bank, deadline: args.deadline };
+    let begun = Instant::now();
+    let connecting = Client::builder().deadline(args.deadline).connect_limit(args.deadline);
+    let bank = connecting.connect::<BankClient>(servers).await.map_err(no_bank)?;
+    let caller = Caller { bank, deadline: args.deadline.saturating_sub(begun.elapsed()) };
     let ended = match args.call {
         CallCommand::Balance { name } => caller.balance(name).await,
         CallCommand::Statement { name, page } => caller.statement(name, page).await,
@@ -120,6 +119,17 @@ impl Caller {
 fn new_reference() -> Reference {
     let reference = format!("ref-{:016x}", fastrand::u64(..));
     reference.parse().expect("a number in hexadecimal is a reference")
+}
+
+/// What the user is told if no bank was reached: no call was made then.
+fn no_bank(error: ConnectError) -> Failure {
+    let advice = "is a server running there? (see `bank serve --help`)";
+    match error {
+        ConnectError::Unreachable { .. } => {
+            Failure::with_code(NOT_EXECUTED, format!("not executed: {error}; {advice}"))
+        }
+        _ => Failure::unusable(format!("{error}; {advice}")),
+    }
 }
 
 /// What the user is told, and the exit code that goes with it.

@@ -175,7 +175,6 @@ fn what_cannot_be_used_is_one_line_and_exit_code_2() {
     std::fs::write(&file, "not a directory").expect("the directory can be written to");
     let other = data.path().join("other");
     let [used, file, other] = [data.path(), &file, &other].map(|path| path.display().to_string());
-    let free = free_address();
     for arguments in [
         vec!["--drop", "lots"],
         vec!["--data", &file],
@@ -185,13 +184,30 @@ fn what_cannot_be_used_is_one_line_and_exit_code_2() {
         vec!["serve", "--data", &other, "--listen", &server.address],
         vec!["serve", "--data", &other, "--listen", "nowhere"],
         vec!["call", "--servers", "nowhere", "balance", "alice"],
-        vec!["call", "--servers", &free, "--deadline", "300ms", "balance", "alice"],
     ] {
         let output = run(&arguments);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?} said {said}");
         assert_eq!(said.lines().count(), 1, "{arguments:?} said {said}");
         assert!(said.starts_with("error: "), "{arguments:?} said {said}");
+    }
+}
+
+/// The deadline holds for the connection too, whether nobody listens or nobody answers.
+#[test]
+fn a_call_that_reaches_no_server_ends_at_its_deadline() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port is to be had");
+    let address = silent.local_addr().expect("it listens").to_string();
+    for address in [free_address(), address] {
+        let output =
+            run(&["call", "--servers", &address, "--deadline", "300ms", "balance", "alice"]);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{address} said {said}");
+        assert_eq!(said.lines().count(), 1, "{address} said {said}");
+        assert!(
+            said.starts_with("error: not executed: no server was reached within 300ms"),
+            "{said}"
+        );
     }
 }
 
