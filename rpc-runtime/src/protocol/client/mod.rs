@@ -195,13 +195,20 @@ impl Core {
         self.stats.calls += 1;
         self.session_writes += u64::from(kind == Kind::Write);
         self.budget.deposit();
-        let client = self.client;
-        let (seq, call) = self.ring.push();
-        let (made_at, waker) = (now, Some(waker.clone()));
-        call.begin(NewCall { kind, method, options, client, made_at, deadline, arguments, waker });
-        self.unsent += 1;
+        let (made_at, client, waker) = (now, self.client, Some(waker.clone()));
+        let new = NewCall { kind, method, options, client, made_at, deadline, arguments, waker };
         self.note_call_at(deadline);
-        self.send(now, seq);
+        let endpoint = self.choose(None);
+        if let Some(endpoint) = endpoint.filter(|endpoint| self.is_usual(*endpoint, &new)) {
+            return Ok(self.send_new(now, endpoint, new));
+        }
+        let (seq, call) = self.ring.push();
+        call.begin(new);
+        self.unsent += 1;
+        match endpoint {
+            Some(endpoint) => self.send_to(now, seq, endpoint),
+            None => self.queue(seq),
+        }
         Ok(seq)
     }
 

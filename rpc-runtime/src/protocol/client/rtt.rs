@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::ClientConfig;
+use crate::time::Time;
 
 /// Four buckets for each doubling, from 1 µs to about 2 minutes.
 const BUCKETS: usize = 4 * 27;
@@ -21,7 +22,7 @@ pub(super) struct Timeouts {
     least: u64,
     most: u64,
     /// The deadline of a request that names none.
-    pub(super) default_deadline: u64,
+    default_deadline: u64,
 }
 
 impl Timeouts {
@@ -34,6 +35,15 @@ impl Timeouts {
             most: micros(config.max_timeout).max(least),
             default_deadline: micros(config.deadline),
         }
+    }
+
+    /// What of its deadline a request says. The default one needs no bytes; what is a millisecond off
+    /// is not worth any.
+    #[inline]
+    pub(super) fn deadline_to_send(&self, now: Time, deadline: Time) -> Option<Duration> {
+        let left = deadline.micros_since(now);
+        let is_default = left.abs_diff(self.default_deadline) < 1_000;
+        (!is_default).then(|| Duration::from_micros(left))
     }
 
     /// How long to wait for the answer to a first send.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::call::{CallState, Hedge};
+use super::call::{CallState, Hedge, NewCall};
 use super::endpoint::EndpointId;
 use super::{Core, Event};
 use crate::error::NotExecuted;
-use crate::id::Seq;
+use crate::id::{Attempt, Seq};
 use crate::protocol::client::CallOutcome;
 use crate::rule::{Rule, kept};
 use crate::time::Time;
@@ -22,13 +22,51 @@ pub(super) const MAX_REQUEST_HEADER: usize = 1 + 10 + 5 + 10 + 3 + 10 + 10 + 25;
 const BITMAP_WORTH_SENDING: u64 = 256;
 
 impl Core {
-    /// Sends a call for the first time, or again: to the least busy usable endpoint, else it waits
-    /// for one.
-    pub(super) fn send(&mut self, now: Time, seq: Seq) {
-        match self.choose(None) {
-            Some(endpoint) => self.send_to(now, seq, endpoint),
-            None => self.queue(seq),
+    /// Whether the first send of a call needs nothing that few need.
+    #[inline]
+    pub(super) fn is_usual(&self, endpoint: EndpointId, new: &NewCall) -> bool {
+        let limit = self.endpoint(endpoint).max_frame.saturating_sub(MAX_REQUEST_HEADER);
+        new.arguments.len() <= limit
+            && new.options.hedge == Hedge::Never
+            && new.options.trace.is_none()
+            && self.ring.complete_above() < BITMAP_WORTH_SENDING
+    }
+
+    /// Makes and sends a call at once: [`send_to`](Core::send_to) for the usual case, which nearly
+    /// every call is.
+    #[inline]
+    pub(super) fn send_new(&mut self, now: Time, endpoint: EndpointId, new: NewCall) -> Seq {
+        let watermark = self.ring.watermark();
+        let (seq, call) = self.ring.push();
+        let end = &mut self.endpoints[usize::from(endpoint.0)];
+        let needs_ack = end.acked != Some(watermark) && kept(Rule::AcksHitchhike);
+        let header = RequestHeader {
+            seq,
+            attempt: Attempt::FIRST,
+            age: Duration::ZERO,
+            method: new.method,
+            ack: needs_ack.then(|| Ack::new(watermark, &[])),
+            deadline: self.timeouts.deadline_to_send(now, new.deadline),
+            trace: None,
+            settle: false,
+        };
+        let was_empty = end.out.is_empty();
+        header.put(&new.arguments, &mut end.out);
+        end.last_sent = now;
+        if needs_ack {
+            end.note_acked(watermark);
         }
+        end.in_flight += 1;
+        let next_at = now.after(self.timeouts.first(end.rtt(new.method)));
+        let client = new.client;
+        call.begin(new);
+        call.attempts = 1;
+        call.note_sent(now, endpoint, client, next_at);
+        self.note_call_at(next_at);
+        if was_empty {
+            self.events.push_back(Event::Transmit(endpoint));
+        }
+        seq
     }
 
     /// Sends a call again, away from `avoid` if another endpoint is usable. The retry budget may
@@ -119,7 +157,10 @@ impl Core {
     }
 
     /// The usable endpoint with the fewest calls in flight; `avoid` only if there is no other.
-    fn choose(&mut self, avoid: Option<EndpointId>) -> Option<EndpointId> {
+    pub(super) fn choose(&mut self, avoid: Option<EndpointId>) -> Option<EndpointId> {
+        if let [only] = &self.endpoints[..] {
+            return only.is_usable().then_some(EndpointId(0));
+        }
         let (before, from_turn) = self.endpoints.split_at(self.turn);
         let turns = from_turn.iter().zip(self.turn..).chain(before.iter().zip(0..));
         let mut best: Option<(u32, EndpointId)> = None;
@@ -137,7 +178,7 @@ impl Core {
         best.map(|(_, id)| id).or(fallback)
     }
 
-    fn send_to(&mut self, now: Time, seq: Seq, endpoint: EndpointId) {
+    pub(super) fn send_to(&mut self, now: Time, seq: Seq, endpoint: EndpointId) {
         let timeout = self.timeout_of(seq, endpoint);
         let bitmap = self.bitmap_for(endpoint);
         let watermark = self.ring.watermark();
@@ -157,16 +198,13 @@ impl Core {
         if call.attempts == 0 || kept(Rule::CountAttempts) {
             call.attempts = call.attempts.saturating_add(1);
         }
-        let left = call.deadline.micros_since(now);
-        // The default deadline needs no bytes; what is a millisecond off is not worth any.
-        let is_default = left.abs_diff(self.timeouts.default_deadline) < 1_000;
         let header = RequestHeader {
             seq,
             attempt: call.attempt(),
             age: if call.attempts > 1 { now.since(call.made_at) } else { Duration::ZERO },
             method: call.method,
             ack: needs_ack.then(|| Ack::new(watermark, bitmap)),
-            deadline: (!is_default).then(|| Duration::from_micros(left)),
+            deadline: self.timeouts.deadline_to_send(now, call.deadline),
             trace: call.options.trace,
             settle: call.settle,
         };
