@@ -58,6 +58,9 @@ impl Sub<Duration> for Time {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct WallTime(pub u64);
 
+/// Where the time of the wall clock comes from.
+pub(crate) type WallClock = Box<dyn Fn() -> WallTime + Send + Sync>;
+
 impl WallTime {
     /// What this machine's wall clock says.
     #[must_use]

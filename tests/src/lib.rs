@@ -12,5 +12,7 @@ pub mod model;
 pub mod node;
 #[cfg(feature = "couchbase")]
 pub mod own_scope;
+mod panics;
+pub mod sim;
 pub mod simulated;
 pub mod world;

@@ -15,7 +15,6 @@ use crate::protocol::server::handshake::{negotiate, reject_of};
 use crate::protocol::server::{Agreement, TableLimits};
 use crate::service::Service;
 use crate::store::{Lease, Resume, StoreError};
-use crate::time::WallTime;
 use crate::transport::Io;
 use crate::wire::WireError;
 use crate::wire::frame::FrameDecoder;
@@ -163,7 +162,7 @@ async fn open_session<S: Service>(
     peer: &Peer,
     hello: &Hello,
 ) -> Result<(SessionId, SessionSecret, Seq), Reject> {
-    let lease = Lease::from(WallTime::now(), server.config.lease);
+    let lease = Lease::from((server.wall_clock)(), server.config.lease);
     let Some((id, secret)) = hello.session else {
         let secret =
             new_secret().map_err(|message| Reject { reason: RejectReason::Overloaded, message })?;

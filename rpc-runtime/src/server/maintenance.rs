@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Shared;
 use crate::service::Service;
 use crate::store::Lease;
-use crate::time::{Time, WallTime};
+use crate::time::Time;
 
 /// How often sessions are looked at. Nothing here is urgent: leases last minutes, and the deadlines
 /// of connected sessions are their connections' affair.
@@ -25,7 +25,7 @@ pub(super) async fn run<S: Service>(server: Arc<Shared<S>>) {
         look_at_sessions(&server, now).await;
         count = count.wrapping_add(1);
         if count.is_multiple_of(TICKS_PER_EXPIRY) {
-            match server.store.expire_sessions(WallTime::now()).await {
+            match server.store.expire_sessions((server.wall_clock)()).await {
                 Ok(0) => {}
                 Ok(expired) => tracing::debug!(expired, "sessions have expired"),
                 Err(error) => tracing::warn!(%error, "leases could not be looked at"),
@@ -48,7 +48,7 @@ async fn look_at_sessions<S: Service>(server: &Arc<Shared<S>>, now: Time) {
             server.perform(&session, duty);
         }
         if session.take_renewal(now, config.lease) {
-            let lease = Lease::from(WallTime::now(), config.lease);
+            let lease = Lease::from((server.wall_clock)(), config.lease);
             if let Err(error) = server.store.renew_session(session.id.client, lease).await {
                 tracing::warn!(%error, session = %session.id.client, "a lease was not renewed");
             }

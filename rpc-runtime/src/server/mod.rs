@@ -42,6 +42,7 @@ use self::stats::{Counters, add};
 use crate::clock::Clock;
 use crate::service::{Service, ServiceSchema};
 use crate::store::Store;
+use crate::time::{WallClock, WallTime};
 use crate::transport::{Accepted, Listener, TcpAcceptor};
 
 /// A server of one service over one store.
@@ -59,6 +60,7 @@ pub struct ServerBuilder<S: Service> {
     service: Arc<S>,
     store: Arc<dyn Store>,
     config: ServerConfig,
+    wall_clock: WallClock,
 }
 
 /// The server could not listen.
@@ -78,6 +80,7 @@ struct Shared<S> {
     /// By method id.
     method_names: Vec<&'static str>,
     clock: Clock,
+    wall_clock: WallClock,
     sessions: Sessions,
     counters: Counters,
     /// Calls that run in tasks of their own.
@@ -92,18 +95,50 @@ pub struct ServerHandle<S: Service> {
     shared: Arc<Shared<S>>,
 }
 
+/// What a server holds in memory for its clients, for tests that it is bounded.
+#[cfg(feature = "test-util")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Sessions with a table, connected or not.
+    pub sessions: usize,
+    /// Calls that run.
+    pub running: usize,
+    /// Bytes of responses that are not acknowledged.
+    pub response_bytes: usize,
+}
+
 impl<S: Service> ServerHandle<S> {
     /// What the server has done so far.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         self.shared.counters.read()
     }
+
+    /// What the server holds in memory for its clients now.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let mut held = Held::default();
+        for session in self.shared.sessions.all() {
+            session.with(|state| {
+                held.sessions += 1;
+                held.running += state.table.running();
+                held.response_bytes += state.table.held();
+            });
+        }
+        held
+    }
 }
 
 impl<S: Service> Server<S> {
     /// Begins a server of `service` over `store`.
     pub fn builder(service: S, store: Arc<dyn Store>) -> ServerBuilder<S> {
-        ServerBuilder { service: Arc::new(service), store, config: ServerConfig::default() }
+        ServerBuilder {
+            service: Arc::new(service),
+            store,
+            config: ServerConfig::default(),
+            wall_clock: Box::new(WallTime::now),
+        }
     }
 
     /// Where clients reach it: `host:port` on TCP.
@@ -167,6 +202,15 @@ impl<S: Service> ServerBuilder<S> {
         self
     }
 
+    /// Takes the time for leases and for the age of calls from another clock than this machine's.
+    pub fn wall_clock(
+        mut self,
+        clock: impl Fn() -> WallTime + Send + Sync + 'static,
+    ) -> ServerBuilder<S> {
+        self.wall_clock = Box::new(clock);
+        self
+    }
+
     /// Listens on a TCP address; port 0 takes a free one.
     ///
     /// # Errors
@@ -197,6 +241,7 @@ impl<S: Service> ServerBuilder<S> {
             schema,
             method_names,
             clock: Clock::new(),
+            wall_clock: self.wall_clock,
             sessions: Sessions::default(),
             counters: Counters::default(),
             running: AtomicUsize::new(0),

@@ -1,6 +1,6 @@
 //! The sessions that a server knows: their call tables, and the connection that each has.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::time::Time;
 /// How long a session is quiet before it gives back the memory that only traffic needs.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// All sessions of one server, by identity and client.
+/// All sessions of one server, by identity and client, in an order that is the same in every run.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    by_peer: Mutex<HashMap<Identity, HashMap<ClientId, Arc<Session>>>>,
+    by_peer: Mutex<BTreeMap<Identity, BTreeMap<ClientId, Arc<Session>>>>,
 }
 
 /// One session: its call table, shared by whatever connection it has and by the calls that run.
@@ -144,10 +144,10 @@ impl Sessions {
 
     /// All sessions.
     pub(super) fn all(&self) -> Vec<Arc<Session>> {
-        self.lock().values().flat_map(HashMap::values).cloned().collect()
+        self.lock().values().flat_map(BTreeMap::values).cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, HashMap<ClientId, Arc<Session>>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Identity, BTreeMap<ClientId, Arc<Session>>>> {
         self.by_peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,24 +1,16 @@
 //! Runs scenarios, whole or with a rule broken.
 
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Once;
 use std::time::Duration;
 
 use rpc::testing::{Broken, Rule};
 
 use super::World;
 use super::network::Network;
+use crate::panics;
 
 /// The virtual time that a scenario may take. One that waits for what never happens ends here.
 const LIMIT: Duration = Duration::from_secs(600);
-
-thread_local! {
-    /// Whether panics of this thread are expected, and so not printed.
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-    /// How often this thread has panicked.
-    static PANICS: Cell<u32> = const { Cell::new(0) };
-}
 
 /// Runs a scenario. Prints a sequence diagram if it fails.
 ///
@@ -62,9 +54,7 @@ pub fn trace_of(scenario: impl AsyncFnOnce(World)) -> String {
 
 fn fails(rule: Rule, network: &Network, scenario: impl AsyncFnOnce(World)) -> bool {
     let broken = Broken::rule(rule);
-    QUIET.set(true);
-    let ended = run(network, scenario);
-    QUIET.set(false);
+    let ended = panics::quietly(|| run(network, scenario));
     drop(broken);
     ended.is_err()
 }
@@ -87,8 +77,7 @@ fn contained_on<T>(
     limit: Duration,
     run: impl AsyncFnOnce() -> T,
 ) -> std::thread::Result<T> {
-    count_panics();
-    let before = PANICS.get();
+    let before = panics::count();
     catch_unwind(AssertUnwindSafe(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -97,7 +86,7 @@ fn contained_on<T>(
             .expect("a runtime without I/O can always be made");
         let ended = runtime.block_on(async { tokio::time::timeout(limit, run()).await });
         drop(runtime);
-        assert_eq!(PANICS.get(), before, "a task panicked");
+        assert_eq!(panics::count(), before, "a task panicked");
         ended.unwrap_or_else(|_| panic!("it did not end within {limit:?} "))
     }))
 }
@@ -123,26 +112,9 @@ fn quietly_on<T>(
     limit: Duration,
     run: impl AsyncFnOnce() -> T,
 ) -> Result<T, String> {
-    QUIET.set(true);
-    let ended = contained_on(virtual_time, limit, run);
-    QUIET.set(false);
+    let ended = panics::quietly(|| contained_on(virtual_time, limit, run));
     ended.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
     })
-}
-
-/// Counts the panics of each thread, those in tasks among them, and prints those that are not
-/// expected.
-fn count_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let print = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            PANICS.set(PANICS.get() + 1);
-            if !QUIET.get() {
-                print(info);
-            }
-        }));
-    });
 }

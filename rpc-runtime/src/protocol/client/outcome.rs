@@ -94,7 +94,10 @@ impl Core {
         call.settle = false;
         call.silent = 0;
         call.deadline = deadline;
-        call.next_at = call.next_at.min(now + settle_grace);
+        // One that waits for a server goes out as soon as there is one; no timer brings that about.
+        if call.state != CallState::Queued {
+            call.next_at = call.next_at.min(now + settle_grace);
+        }
         let at = call.next_at.min(deadline);
         self.note_call_at(at);
         Ok(id.seq)
@@ -114,6 +117,9 @@ impl Core {
             CallState::Queued | CallState::Backoff | CallState::Sent => {
                 if call.caller == Caller::Waiting {
                     self.abandon(seq);
+                } else if call.outcome.take().is_some() {
+                    // It gave up and was dropped before it was told: nobody can ask again.
+                    call.caller = Caller::Dropped;
                 }
             }
         }
@@ -145,7 +151,9 @@ impl Core {
         } else {
             self.unsent -= 1;
         }
-        match call.caller {
+        // Whoever gave up and has not looked yet is told the outcome itself.
+        let is_untold = call.caller == Caller::GaveUp && call.outcome.is_some();
+        match if is_untold { Caller::Waiting } else { call.caller } {
             Caller::Waiting => {
                 call.buffer.clear();
                 call.buffer.extend_from_slice(payload);

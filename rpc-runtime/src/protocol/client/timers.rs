@@ -154,6 +154,8 @@ impl Core {
         let grace = self.config.settle_grace;
         let troubles = self.troubles_if_never_sent(seq);
         let Some(call) = self.ring.pending_mut(seq) else { return false };
+        // Too late for a second server; left as it is, the timer would be due for ever.
+        call.hedge_at = Time::NEVER;
         let (endpoint, sent) = (call.endpoint, call.state == CallState::Sent);
         if call.was_never_run() || call.kind != Kind::Write {
             let refusal = call.refusal.take().map(|refusal| *refusal);

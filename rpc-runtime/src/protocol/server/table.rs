@@ -86,8 +86,8 @@ impl<R> CallTable<R> {
     }
 
     /// Bytes of kept responses.
-    #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn held(&self) -> usize {
         self.held
     }
 

@@ -217,7 +217,7 @@ where
 
     /// Takes what came in. The session stays locked meanwhile, but for the runs of the business.
     fn handle_bytes(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Result<(), Ended> {
-        let moment = Moment { now: self.server.clock.now(), wall: WallTime::now() };
+        let moment = Moment { now: self.server.clock.now(), wall: (self.server.wall_clock)() };
         let session = Arc::clone(&self.session);
         let mut state = session.lock();
         state.note_traffic(moment.now);

@@ -45,7 +45,7 @@ use super::{
     StoreError, StoreFuture, Version, Versioned, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
-use crate::time::WallTime;
+use crate::time::{WallClock, WallTime};
 
 /// A [`Store`] over a [`CasBackend`].
 ///
@@ -58,7 +58,7 @@ pub struct CasStore<B: CasBackend> {
 struct Inner<B> {
     backend: B,
     /// What the wall clock says: only leases ask.
-    clock: fn() -> WallTime,
+    clock: WallClock,
     /// Makes tokens of this process unlike those of any other.
     token_prefix: u64,
     tokens: std::sync::atomic::AtomicU64,
@@ -86,11 +86,15 @@ impl<B: CasBackend> CasStore<B> {
 
     /// As [`new`](CasStore::new), with what makes a run repeatable: a seed that no other process on
     /// these documents has ever used, and the wall clock.
-    pub fn with_seed(backend: B, seed: u64, clock: fn() -> WallTime) -> CasStore<B> {
+    pub fn with_seed(
+        backend: B,
+        seed: u64,
+        clock: impl Fn() -> WallTime + Send + Sync + 'static,
+    ) -> CasStore<B> {
         CasStore {
             inner: Arc::new(Inner {
                 backend,
-                clock,
+                clock: Box::new(clock),
                 token_prefix: seed,
                 tokens: std::sync::atomic::AtomicU64::new(1),
                 rng: Mutex::new(fastrand::Rng::with_seed(seed)),

@@ -7,8 +7,10 @@
 //! | file | what stands in it |
 //! | --- | --- |
 //! | `mod.rs` | what can happen, the client, and what must be true |
+//! | `giving_up.rs` | what happens between giving up, being told, and asking again |
 //! | `servers.rs` | the servers and their runs |
 
+mod giving_up;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -185,6 +187,20 @@ impl Pair {
         pair
     }
 
+    /// A deposit runs on the first server.
+    fn with_one_call_sent() -> Pair {
+        let mut pair = Pair::new();
+        pair.connect(0);
+        pair.reach_server(0);
+        pair.reach_client(0);
+        pair.settle();
+        pair.make(DEPOSIT);
+        pair.settle();
+        pair.reach_server(0);
+        assert_eq!(pair.jobs.len(), 1, "it runs");
+        pair
+    }
+
     fn apply(&mut self, op: Op) {
         match op {
             Op::Make(method) => self.make(method),
@@ -279,7 +295,13 @@ impl Pair {
     }
 
     fn make(&mut self, method: MethodId) {
-        let options = CallOptions { max_attempts: u32::MAX, hedge: Hedge::Never, trace: None };
+        // Some before the time-out, some never, some when it is too late.
+        let hedge = match self.calls.len() % 4 {
+            0 => Hedge::After(Duration::from_millis(200)),
+            1 => Hedge::After(DEADLINE + Duration::from_millis(1)),
+            _ => Hedge::Never,
+        };
+        let options = CallOptions { max_attempts: u32::MAX, hedge, trace: None };
         let arguments = vec![method.0 as u8];
         let deadline = self.now + DEADLINE;
         let (now, waker) = (self.now, Waker::noop());
@@ -381,7 +403,11 @@ impl Pair {
 
     fn pass(&mut self, by: Duration) {
         self.now = self.now + by;
-        self.core.handle_timeout(self.now);
+        // One thing may bring about the next, but time must go on: else a driver would spin.
+        for _ in 0..4 {
+            self.core.handle_timeout(self.now);
+        }
+        assert!(self.core.poll_timeout() > self.now, "what is due was done");
         for server in 0..SERVERS {
             if let Some((_, table)) = &mut self.servers[server].table {
                 table.handle_timeout(self.now);

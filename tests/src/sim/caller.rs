@@ -1,0 +1,273 @@
+//! What the callers of a client do: make their calls, drop some, ask again for the unknown ones.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bank_business::{
+    AccountError, Amount, BalanceError, BankClient, CloseError, DepositError, OpenError,
+    PageNumber, Receipt, Reference, StatementError, TransferError, WithdrawError,
+};
+use rpc::error::{CallError, Unknown};
+use rpc::id::CallId;
+use rpc::schema::Message;
+use rpc::{Call, Hedge};
+
+use super::bank::account_name;
+use super::calls::{Ended, No, reference};
+use super::hub::{Hub, State};
+use super::plan::{Ask, CallPlan};
+use super::trace::Line;
+
+/// One call of one client.
+pub(super) struct Caller {
+    pub(super) hub: Arc<Hub>,
+    pub(super) bank: BankClient,
+    pub(super) client: u8,
+    pub(super) number: u8,
+}
+
+/// How one attempt to learn the outcome ended.
+pub(super) enum Told {
+    Ended(Ended),
+    /// Not known yet: ask again.
+    Unknown(CallId),
+}
+
+/// How much later than its deadline and grace a call may end: its timers count whole milliseconds,
+/// and there are a few of them.
+const LATENESS_MS: u64 = 20;
+/// How long a caller waits before it asks again.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// How often a caller asks again while faults strike.
+const QUESTIONS_AMID_FAULTS: u32 = 2;
+/// How long calls may be asked again once no fault strikes any more, in milliseconds.
+const SETTLED_WITHIN_MS: u64 = 10_000;
+
+impl Caller {
+    /// Makes the call at its time, and asks again until its outcome is known.
+    pub(super) async fn run(self) {
+        let plan = self.hub.with(|state| {
+            let plan = state.calls.all[usize::from(self.number)].plan;
+            state.calls.invoke(self.number, state.now);
+            self.say(state, || format!("{} {:?}", reference(self.number), plan.ask));
+            plan
+        });
+        let mut told = self.ask(&plan, None).await;
+        let mut questions = 0;
+        while let Some(Told::Unknown(id)) = told {
+            self.hub.with(|state| {
+                state.figures.unknown += 1;
+                state.calls.all[usize::from(self.number)].id = Some(id);
+                self.say(state, || format!("{} is unknown", reference(self.number)));
+            });
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+            questions += 1;
+            self.wait_for_calm(questions).await;
+            told = self.ask(&plan, Some(id)).await;
+        }
+        let ended = match told {
+            Some(Told::Ended(ended)) => ended,
+            _ => Ended::Dropped,
+        };
+        self.hub.with(|state| {
+            let text = ended.to_string();
+            self.say(state, || format!("{} {text}", reference(self.number)));
+            state.digest(b'e', [self.number.into(), 0, 0], text.as_bytes());
+            state.calls.end(self.number, ended);
+        });
+    }
+
+    fn say(&self, state: &mut State, text: impl FnOnce() -> String) {
+        let client = self.client;
+        state.trace.push(state.now, || Line::Call { client, text: text() });
+    }
+
+    async fn wait_for_calm(&self, questions: u32) {
+        if questions <= QUESTIONS_AMID_FAULTS {
+            return;
+        }
+        while self.hub.with(|state| state.faulty) {
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        }
+        self.hub.with(|state| {
+            let calm = state.now.saturating_sub(state.figures.calm_since);
+            if calm > SETTLED_WITHIN_MS {
+                state.fail("asking again settles it", || {
+                    format!("{} is unknown {calm} ms after the last fault", reference(self.number))
+                });
+            }
+        });
+    }
+
+    /// Asks once; `None`: the caller has dropped the call.
+    async fn ask(&self, plan: &CallPlan, again: Option<CallId>) -> Option<Told> {
+        let name = account_name(plan.ask.anchor());
+        let mine: Reference = reference(self.number).parse().expect("a short reference");
+        let bank = &self.bank;
+        match plan.ask {
+            Ask::Open(_) => self.one(plan, again, bank.open(name, mine), done, open_no).await,
+            Ask::Deposit(_, cents) => {
+                let call = bank.deposit(name, amount(cents), mine);
+                self.one(plan, again, call, done, deposit_no).await
+            }
+            Ask::Withdraw(_, cents) => {
+                let call = bank.withdraw(name, amount(cents), mine);
+                self.one(plan, again, call, done, withdraw_no).await
+            }
+            Ask::Transfer(_, to, cents) => {
+                let call = bank.transfer(name, account_name(to), amount(cents), mine);
+                self.one(plan, again, call, done, transfer_no).await
+            }
+            Ask::Close(_) => self.one(plan, again, bank.close(name, mine), done, close_no).await,
+            Ask::Balance(_) => {
+                let balance = |balance: bank_business::Balance| Ended::Balance(balance.cents());
+                self.one(plan, again, bank.balance(name), balance, balance_no).await
+            }
+            Ask::Statement(_, page) => {
+                let page = (1..page).fold(PageNumber::FIRST, |page, _| page.next());
+                self.one(plan, again, bank.statement(name, page), Ended::Page, statement_no).await
+            }
+        }
+    }
+
+    async fn one<A: Message, T: Message, E: Message>(
+        &self,
+        plan: &CallPlan,
+        again: Option<CallId>,
+        call: Call<A, T, E>,
+        done: impl FnOnce(T) -> Ended,
+        no: impl FnOnce(E) -> No,
+    ) -> Option<Told> {
+        // Who asks again wants to know, and takes the time for it.
+        let deadline_ms =
+            if again.is_some() { plan.deadline_ms.max(2_000) } else { plan.deadline_ms };
+        let mut call = call.deadline(Duration::from_millis(deadline_ms.into()));
+        if plan.hedge_ms > 0 {
+            call = call.hedge(Hedge::After(Duration::from_millis(plan.hedge_ms.into())));
+        }
+        if let Some(id) = again {
+            call = call.ask_again(id);
+        }
+        let began = self.hub.with(|state| state.now);
+        let ended = self.until_dropped(plan, again.is_none(), call).await?;
+        self.hub.with(|state| {
+            let took = state.now - began;
+            let grace = super::clients::SETTLE_GRACE.as_millis() as u64;
+            let most = u64::from(deadline_ms) + grace + LATENESS_MS;
+            if took > most {
+                let number = reference(self.number);
+                state.fail("a call ends in time", || format!("{number} took {took} of {most} ms"));
+            }
+        });
+        Some(match ended {
+            Ok(value) => Told::Ended(done(value)),
+            Err(CallError::Business(error)) => Told::Ended(Ended::No(no(error))),
+            Err(CallError::NotExecuted(why)) => Told::Ended(Ended::NotExecuted(why.to_string())),
+            Err(CallError::OutcomeUnknown(id, Unknown::NoAnswer)) => Told::Unknown(id),
+            Err(CallError::OutcomeUnknown(_, why)) => Told::Ended(Ended::Lost(why.to_string())),
+            // A new sort of answer: the lists tell at least whether it happened twice.
+            Err(_) => Told::Ended(Ended::Lost("in a way that no rule knows".to_owned())),
+        })
+    }
+
+    async fn until_dropped<F: Future + Unpin>(
+        &self,
+        plan: &CallPlan,
+        may_drop: bool,
+        mut call: F,
+    ) -> Option<F::Output> {
+        let after = Duration::from_millis(plan.drop_ms.into());
+        let mut timer = pin!((may_drop && plan.drop_ms > 0).then(|| tokio::time::sleep(after)));
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(ended) = pin!(&mut call).poll(context) {
+                return Poll::Ready(Some(ended));
+            }
+            let mut is_due =
+                self.hub.with(|state| state.calls.is_to_drop(self.number, context.waker()));
+            if let Some(timer) = timer.as_mut().as_pin_mut() {
+                is_due |= timer.poll(context).is_ready();
+            }
+            if is_due { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+}
+
+fn amount(cents: u16) -> Amount {
+    Amount::from_cents(cents.into()).expect("plans have amounts above zero")
+}
+
+fn done(receipt: Receipt) -> Ended {
+    Ended::Done { reference: receipt.reference.into(), balance: receipt.balance.cents() }
+}
+
+fn account_no(error: AccountError) -> No {
+    match error {
+        AccountError::NoSuchAccount(name) => No::NoSuchAccount(name.to_string()),
+        AccountError::Closed(name) => No::Closed(name.to_string()),
+        other => No::Other(other.to_string()),
+    }
+}
+
+fn open_no(error: OpenError) -> No {
+    match error {
+        OpenError::NameTaken(name) => No::NameTaken(name.to_string()),
+        other => No::Other(other.to_string()),
+    }
+}
+
+fn deposit_no(error: DepositError) -> No {
+    match error {
+        DepositError::Account(error) => account_no(error),
+        other => No::Other(other.to_string()),
+    }
+}
+
+fn withdraw_no(error: WithdrawError) -> No {
+    match error {
+        WithdrawError::Account(error) => account_no(error),
+        WithdrawError::InsufficientFunds { account, balance, .. } => {
+            No::Insufficient { account: account.to_string(), balance: balance.cents() }
+        }
+        other => No::Other(other.to_string()),
+    }
+}
+
+fn transfer_no(error: TransferError) -> No {
+    match error {
+        TransferError::Account(error) => account_no(error),
+        TransferError::InsufficientFunds { account, balance, .. } => {
+            No::Insufficient { account: account.to_string(), balance: balance.cents() }
+        }
+        other => No::Other(other.to_string()),
+    }
+}
+
+fn balance_no(error: BalanceError) -> No {
+    match error {
+        BalanceError::Account(error) => account_no(error),
+        other => No::Other(other.to_string()),
+    }
+}
+
+fn close_no(error: CloseError) -> No {
+    match error {
+        CloseError::Account(error) => account_no(error),
+        CloseError::NotEmpty { account, balance } => {
+            No::NotEmpty { account: account.to_string(), balance: balance.cents() }
+        }
+        other => No::Other(other.to_string()),
+    }
+}
+
+fn statement_no(error: StatementError) -> No {
+    match error {
+        StatementError::Account(error) => account_no(error),
+        StatementError::NoSuchPage { last, .. } => {
+            No::NoSuchPage { last: last.to_string().parse().expect("a page number is a number") }
+        }
+        other => No::Other(other.to_string()),
+    }
+}

@@ -1,0 +1,216 @@
+//! The calls of a world: when each was made, when and how it ended.
+
+use std::fmt;
+use std::task::Waker;
+
+use bank_business::StatementPage;
+use rpc::id::CallId;
+
+use super::plan::{CallPlan, Plan};
+
+/// All calls of a world, by number.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) all: Vec<Made>,
+    /// The calls that each client has made, by life and number.
+    lives: Vec<Vec<Vec<u8>>>,
+    /// Counts what callers do: unlike the clock, it tells before from after within a millisecond.
+    moment: u64,
+}
+
+/// One call of a world.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Who made it.
+    pub client: u8,
+    /// What was planned.
+    pub plan: CallPlan,
+    /// When it was made, as a count of all that callers do.
+    pub invoked: Option<u64>,
+    /// When its outcome was known, in the same count.
+    pub returned: Option<u64>,
+    /// How it ended.
+    pub ended: Option<Ended>,
+    /// Its id, once it was told.
+    pub id: Option<CallId>,
+    pub(super) invoked_ms: u64,
+    in_flight: bool,
+    is_to_drop: bool,
+    waker: Option<Waker>,
+}
+
+/// How a call ended for its caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A write took effect.
+    Done {
+        /// The reference on its receipt.
+        reference: String,
+        /// The balance on its receipt, in cents.
+        balance: u64,
+    },
+    /// A balance was read, in cents.
+    Balance(u64),
+    /// A page was read.
+    Page(StatementPage),
+    /// The business said no.
+    No(No),
+    /// It has not taken effect and never will.
+    NotExecuted(String),
+    /// Nobody can say any more, and the reason is one after which nobody can.
+    Lost(String),
+    /// Its caller dropped it.
+    Dropped,
+    /// Its client died.
+    Crashed,
+}
+
+/// A no of the bank. Amounts are cents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum No {
+    /// The name is taken.
+    NameTaken(String),
+    /// There is no such account.
+    NoSuchAccount(String),
+    /// The account is closed.
+    Closed(String),
+    /// The account holds only so much.
+    Insufficient {
+        /// Which account.
+        account: String,
+        /// What it holds.
+        balance: u64,
+    },
+    /// The account still holds so much.
+    NotEmpty {
+        /// Which account.
+        account: String,
+        /// What it holds.
+        balance: u64,
+    },
+    /// The last page is this one.
+    NoSuchPage {
+        /// Which.
+        last: u64,
+    },
+    /// Anything else, which no plan asks for.
+    Other(String),
+}
+
+impl Calls {
+    pub(super) fn new(plan: &Plan) -> Calls {
+        let all = (0u8..).zip(&plan.clients).flat_map(|(client, its)| {
+            its.calls.iter().map(move |plan| Made {
+                client,
+                plan: *plan,
+                invoked: None,
+                returned: None,
+                ended: None,
+                id: None,
+                invoked_ms: 0,
+                in_flight: false,
+                is_to_drop: false,
+                waker: None,
+            })
+        });
+        let lives = vec![vec![Vec::new()]; plan.clients.len()];
+        Calls { all: all.collect(), lives, moment: 0 }
+    }
+
+    /// The calls of a client that were not made yet.
+    pub(super) fn to_make(&self, client: u8) -> Vec<u8> {
+        let calls = (0u8..).zip(&self.all);
+        let its = calls.filter(|(_, call)| call.client == client && call.invoked.is_none());
+        its.map(|(number, _)| number).collect()
+    }
+
+    /// A client begins a new life, whose calls are numbered anew.
+    pub(super) fn begin_life(&mut self, client: u8) {
+        self.lives[usize::from(client)].push(Vec::new());
+    }
+
+    /// The call that has this number in a client's life.
+    pub(super) fn of_seq(&self, client: u8, life: u32, seq: u64) -> Option<u8> {
+        let life = self.lives[usize::from(client)].get(life as usize)?;
+        life.get(usize::try_from(seq).ok()?.checked_sub(1)?).copied()
+    }
+
+    pub(super) fn invoke(&mut self, number: u8, now: u64) {
+        self.moment += 1;
+        let call = &mut self.all[usize::from(number)];
+        call.invoked = Some(self.moment);
+        call.invoked_ms = now;
+        call.in_flight = true;
+        let lives = &mut self.lives[usize::from(call.client)];
+        lives.last_mut().expect("a client has a life").push(number);
+    }
+
+    /// A call has ended. An outcome that is not known keeps the call open for ever.
+    pub(super) fn end(&mut self, number: u8, ended: Ended) {
+        self.moment += 1;
+        let call = &mut self.all[usize::from(number)];
+        call.in_flight = false;
+        if !matches!(ended, Ended::Lost(_) | Ended::Dropped | Ended::Crashed) {
+            call.returned = Some(self.moment);
+        }
+        call.ended = Some(ended);
+    }
+
+    /// The open calls of a client have nobody any more who waits for them. Returns their numbers.
+    pub(super) fn crash(&mut self, client: u8) {
+        for call in self.all.iter_mut().filter(|call| call.client == client && call.in_flight) {
+            call.in_flight = false;
+            call.ended = Some(Ended::Crashed);
+            call.waker = None;
+        }
+    }
+
+    /// Lets a caller drop its call: this one if it is in flight, else any of this client.
+    pub(super) fn order_drop(
+        &mut self,
+        client: u8,
+        call: Option<u8>,
+    ) -> Option<(u8, Option<Waker>)> {
+        let is_open = |call: &Made| call.client == client && call.in_flight && !call.is_to_drop;
+        let this = call.filter(|number| is_open(&self.all[usize::from(*number)]));
+        let any = || self.all.iter().position(is_open).and_then(|number| u8::try_from(number).ok());
+        let number = this.or_else(any)?;
+        let call = &mut self.all[usize::from(number)];
+        call.is_to_drop = true;
+        Some((number, call.waker.take()))
+    }
+
+    /// Whether the caller of a call is to drop it; else it is woken when it is.
+    pub(super) fn is_to_drop(&mut self, number: u8, waker: &Waker) -> bool {
+        let call = &mut self.all[usize::from(number)];
+        if !call.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            call.waker = Some(waker.clone());
+        }
+        call.is_to_drop
+    }
+}
+
+/// What a call is called in statements.
+pub(super) fn reference(number: u8) -> String {
+    format!("r{number:03}")
+}
+
+/// The call that is called so.
+pub(super) fn number_of(reference: &str) -> Option<u8> {
+    reference.strip_prefix('r')?.parse().ok()
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Done { reference, balance } => write!(f, "done as {reference}, {balance} left"),
+            Ended::Balance(cents) => write!(f, "balance {cents}"),
+            Ended::Page(page) => write!(f, "page {} of {} entries", page.page, page.entries.len()),
+            Ended::No(no) => write!(f, "no: {no:?}"),
+            Ended::NotExecuted(why) => write!(f, "not executed: {why}"),
+            Ended::Lost(why) => write!(f, "unknown for ever: {why}"),
+            Ended::Dropped => f.write_str("dropped"),
+            Ended::Crashed => f.write_str("its client crashed"),
+        }
+    }
+}
