@@ -11,6 +11,7 @@
 
 mod request;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::id::Identity;
 use crate::io_buffer;
 use crate::protocol::server::{Agreement, Answer};
 use crate::service::Service;
-use crate::time::{Time, WallTime};
+use crate::time::{Time, WallClock, WallTime};
 use crate::transport::Io;
 use crate::wire::WireError;
 use crate::wire::frame::FrameDecoder;
@@ -217,7 +218,7 @@ where
 
     /// Takes what came in. The session stays locked meanwhile, but for the runs of the business.
     fn handle_bytes(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Result<(), Ended> {
-        let moment = Moment { now: self.server.clock.now(), wall: (self.server.wall_clock)() };
+        let moment = Moment { now: self.server.clock.now(), wall: Cell::new(None) };
         let session = Arc::clone(&self.session);
         let mut state = session.lock();
         state.note_traffic(moment.now);
@@ -229,7 +230,7 @@ where
             match ClientFrame::decode(frame).map_err(Ended::Misbehaved)? {
                 ClientFrame::Request(header, arguments) => {
                     state =
-                        self.handle_request(context, &session, state, moment, &header, arguments);
+                        self.handle_request(context, &session, state, &moment, &header, arguments);
                 }
                 ClientFrame::Ack(ack) => state.table.handle_ack(ack),
                 ClientFrame::Cancel(seq) => state.table.handle_cancel(seq),
@@ -270,11 +271,19 @@ where
     }
 }
 
-/// When a batch of frames came in, on both clocks: read once for all of them.
-#[derive(Clone, Copy)]
+/// When a batch of frames came in: each clock is read once for all of them, the wall clock only if
+/// there is a write among them.
 struct Moment {
     now: Time,
-    wall: WallTime,
+    wall: Cell<Option<WallTime>>,
+}
+
+impl Moment {
+    fn wall(&self, clock: &WallClock) -> WallTime {
+        let wall = self.wall.get().unwrap_or_else(clock);
+        self.wall.set(Some(wall));
+        wall
+    }
 }
 
 /// Who the connection's peer is and where it comes from, for logs.

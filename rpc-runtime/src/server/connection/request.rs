@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tracing::Instrument as _;
 
@@ -16,7 +17,7 @@ use crate::io_buffer;
 use crate::protocol::server::{Admission, AgreedMethod, Answer, Incoming, RunNumber};
 use crate::service::{Kind, Request, Service, ServiceCall};
 use crate::store::{CallRef, KeyError, Outcome};
-use crate::time::{Time, WallTime};
+use crate::time::Time;
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
 
@@ -26,8 +27,9 @@ struct Order<'a> {
     method: AgreedMethod,
     arguments: &'a [u8],
     watermark: Seq,
-    /// When the call was first sent.
-    born: WallTime,
+    /// How long ago the call was first sent.
+    age: Duration,
+    moment: &'a Moment,
 }
 
 impl<S, F, P> Connection<S, F, P>
@@ -43,7 +45,7 @@ where
         context: &mut Context<'_>,
         session: &'s Session,
         mut state: MutexGuard<'s, State>,
-        moment: Moment,
+        moment: &Moment,
         header: &RequestHeader<'_>,
         arguments: &[u8],
     ) -> MutexGuard<'s, State> {
@@ -87,7 +89,7 @@ where
     fn order<'a>(
         &self,
         state: &State,
-        moment: Moment,
+        moment: &'a Moment,
         header: &RequestHeader<'_>,
         method: AgreedMethod,
         arguments: &'a [u8],
@@ -102,8 +104,8 @@ where
             deadline: moment.now + deadline,
             settle: header.settle,
         };
-        let (watermark, born) = (state.table.watermark(), moment.wall - header.age);
-        Order { request, method, arguments, watermark, born }
+        let (watermark, age) = (state.table.watermark(), header.age);
+        Order { request, method, arguments, watermark, age, moment }
     }
 
     /// Asks the table what to do, and counts what it did.
@@ -207,7 +209,7 @@ where
             id: CallId { client: self.session.id.client, seq: order.request.seq },
             incarnation: self.session.incarnation(),
             attempt: order.request.attempt,
-            born: order.born,
+            born: order.moment.wall(&self.server.wall_clock) - order.age,
             hash: order.request.hash,
             anchor: S::anchor(write)?,
             watermark: order.watermark,
