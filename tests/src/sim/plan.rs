@@ -64,9 +64,6 @@ pub enum ComesBack {
     Never,
     /// It comes back with nothing, and makes the calls that it had not made yet.
     Forgetful,
-    /// As that; but first its journal is worked off: the open calls are asked again under their
-    /// ids, as the next incarnation of the session.
-    Journalled,
 }
 
 /// A call.
@@ -360,8 +357,7 @@ impl ClientPlan {
             calls,
             comes_back: match rng.u8(0..4) {
                 0 => ComesBack::Never,
-                1 => ComesBack::Forgetful,
-                _ => ComesBack::Journalled,
+                _ => ComesBack::Forgetful,
             },
             closes: rng.u8(0..4) != 0,
             knows: if rng.u8(0..4) == 0 { rng.u8(1..=all) } else { all },

@@ -14,6 +14,8 @@ mod lists;
 mod order;
 mod sessions;
 mod teller;
+#[cfg(test)]
+mod tests;
 
 use super::Figures;
 use super::books::Book;
