@@ -127,6 +127,19 @@ struct Run<'a, S> {
 /// Something that was read has changed: run again.
 struct Conflict;
 
+/// A call that has met a conflict. However it ends (by a business error, by being dropped), the store
+/// is told that it does not come back.
+struct Contender<'a> {
+    store: &'a dyn Store,
+    call: &'a CallRef,
+}
+
+impl Drop for Contender<'_> {
+    fn drop(&mut self) {
+        self.store.give_up(self.call);
+    }
+}
+
 impl<S: Service> Run<'_, S> {
     #[allow(clippy::manual_async_fn)]
     fn write(

@@ -79,6 +79,10 @@ pub trait Store: Send + Sync + 'static + sealed::Sealed {
     /// that was read has changed. All or nothing, and durable before it answers.
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>>;
 
+    /// A call that has met a [`CommitOutcome::Conflict`] ends without another commit: what the store
+    /// keeps for its next run others may have. A courtesy to them; nothing depends on it.
+    fn give_up(&self, _call: &CallRef) {}
+
     /// Allots a new client id, which has never been given out before, and opens its session.
     fn open_session<'a>(
         &'a self,

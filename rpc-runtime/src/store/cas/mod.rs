@@ -147,6 +147,11 @@ impl<B: CasBackend> Store for CasStore<B> {
         StoreFuture::wait(Arc::clone(&self.inner).commit(commit))
     }
 
+    fn give_up(&self, call: &CallRef) {
+        self.inner.turns.give_up(call.id, call.attempt);
+        self.inner.meetings.forget(call.id);
+    }
+
     fn open_session<'a>(
         &'a self,
         identity: &'a Identity,

@@ -8,7 +8,7 @@
 //! A run takes its turn on all its documents at once or waits for all of them. Who waits is ordered
 //! by right of way, the same order on every document, so that nobody waits in a circle and the oldest
 //! call is never passed. A run that met a conflict keeps its turn for the short time that its call
-//! needs to come back with another run.
+//! needs to come back with another run; a call that does not come back says so.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -71,7 +71,16 @@ struct Ticket {
     held: Option<Held>,
     /// Its run has committed; what it waits for is that stages become bodies.
     is_over: bool,
+    /// While it waited somebody had the turn who may have changed what its run has read.
+    is_stale: bool,
     wake: Arc<Notify>,
+}
+
+/// How a turn leaves its documents, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    AsItWas,
+    Changed,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,8 +93,8 @@ struct Held {
 /// stage, so that not everybody waits for the same one; short against a call's deadline.
 const MAX_TURN: Duration = Duration::from_millis(500);
 /// How long a turn is kept for a call to come back with its next run: a few times as long as calls
-/// take on average, longer with each loss, within these bounds. A call that does not come back (it
-/// found nothing to write now, or its caller has gone) holds the others up for that time.
+/// take on average, longer with each loss, within these bounds. Only a call that neither comes back nor
+/// gives up holds the others up for that time.
 const MIN_KEPT: Duration = Duration::from_millis(4);
 const MAX_KEPT: Duration = Duration::from_millis(500);
 const KEPT_FACTOR: u32 = 4;
@@ -128,7 +137,16 @@ impl Turns {
 
     /// Lets the next ones go on the documents of a run whose stages are bodies now.
     pub(super) fn end(&self, rest: Rest) {
-        self.lock().remove(rest.ticket);
+        self.lock().remove(rest.ticket, Left::Changed);
+    }
+
+    /// A call that had its turn kept does not come back: it has changed nothing, and nobody need wait
+    /// for it.
+    pub(super) fn give_up(&self, call: CallId, attempt: Attempt) {
+        let mut table = self.lock();
+        if let Some(kept) = table.kept.get(&(call, attempt)).copied() {
+            table.remove(kept, Left::AsItWas);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -137,21 +155,20 @@ impl Turns {
 }
 
 impl Turn<'_> {
-    /// Waits for the turn. Returns whether there was anything to wait for: then what the run has
-    /// read is most likely old.
+    /// Waits for the turn. Returns whether somebody went first who may have changed what the run
+    /// has read: then it is most likely old.
     pub(super) async fn wait(&self) -> bool {
         let Some(ticket) = self.ticket else { return false };
-        let mut has_waited = false;
         loop {
             let look_again = {
                 let mut table = self.turns.lock();
                 table.pass_expired(ticket, Instant::now());
                 match table.waits_until(ticket) {
                     Some(until) => until,
-                    None => return has_waited,
+                    // Who is not there any more was passed: others have gone first.
+                    None => return table.tickets.get(&ticket).is_none_or(|own| own.is_stale),
                 }
             };
-            has_waited = true;
             // Woken or not, the table tells.
             let _ = tokio::time::timeout_at(look_again, self.wake.notified()).await;
         }
@@ -167,7 +184,7 @@ impl Turn<'_> {
         let Some(ticket) = table.tickets.get_mut(&number) else { return };
         ticket.held = Some(Held { since: now, until: now + kept });
         if let Some(earlier) = table.kept.insert((claim.call, claim.attempt), number) {
-            table.remove(earlier);
+            table.remove(earlier, Left::AsItWas);
         }
     }
 
@@ -182,7 +199,7 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.turns.lock().remove(ticket);
+            self.turns.lock().remove(ticket, Left::Changed);
         }
     }
 }
@@ -203,7 +220,7 @@ impl Table {
             ticket.held = Some(Held { since: now, until: now + MAX_TURN });
             return Some((number, Arc::clone(&ticket.wake)));
         }
-        self.remove(number);
+        self.remove(number, Left::AsItWas);
         None
     }
 
@@ -223,7 +240,10 @@ impl Table {
             }
             queue.waiting.insert(place);
         }
-        self.tickets.insert(number, Ticket { keys, place, held: None, is_over: false, wake });
+        self.tickets.insert(
+            number,
+            Ticket { keys, place, held: None, is_over: false, is_stale: false, wake },
+        );
         self.try_hold(number);
         number
     }
@@ -252,8 +272,11 @@ impl Table {
         }
     }
 
-    fn remove(&mut self, number: u64) {
+    fn remove(&mut self, number: u64, left: Left) {
         let Some(ticket) = self.tickets.remove(&number) else { return };
+        if left == Left::Changed && ticket.held.is_some() {
+            ticket.keys.iter().for_each(|key| self.make_stale(key));
+        }
         let (_, call, Reverse(attempt), _) = ticket.place;
         if self.kept.get(&(call, attempt)) == Some(&number) {
             self.kept.remove(&(call, attempt));
@@ -271,8 +294,19 @@ impl Table {
         ticket.keys.retain(|other| other != key);
         ticket.is_over = true;
         let place = ticket.place;
+        self.make_stale(key);
         self.free(key, number, &place);
         self.call_first(key);
+    }
+
+    /// Who waits for this document has read it before it was changed.
+    fn make_stale(&mut self, key: &DocKey) {
+        let Some(queue) = self.queues.get(key) else { return };
+        for (.., waiting) in &queue.waiting {
+            if let Some(ticket) = self.tickets.get_mut(waiting) {
+                ticket.is_stale = true;
+            }
+        }
     }
 
     fn free(&mut self, key: &DocKey, number: u64, place: &Place) {
@@ -305,7 +339,7 @@ impl Table {
         };
         let expired: Vec<u64> = holders.filter(has_expired).collect();
         for number in expired {
-            self.remove(number);
+            self.remove(number, Left::Changed);
         }
     }
 
@@ -328,7 +362,7 @@ impl Table {
         let over: Vec<u64> =
             self.tickets.iter().filter(|(_, t)| is_over(t)).map(|(number, _)| *number).collect();
         for number in over {
-            self.remove(number);
+            self.remove(number, Left::Changed);
         }
         self.tickets.len() < MAX_TICKETS
     }
@@ -372,6 +406,7 @@ mod tests {
         assert!(has_turn(&turns, &beside) && !has_turn(&turns, &young) && !has_turn(&turns, &old));
         drop(first);
         assert!(has_turn(&turns, &old) && !has_turn(&turns, &young), "they share a:3");
+        assert!(old.wait().await, "what it has read may have been changed");
         drop(old);
         assert!(has_turn(&turns, &young));
         drop((young, beside));
@@ -408,6 +443,22 @@ mod tests {
         let late = turns.enter(&mine, keys(&["a:1", "a:2"]));
         assert!(has_turn(&turns, &late));
         drop(late);
+        assert!(is_empty(&turns));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_gives_up_holds_nobody_up() {
+        let turns = Turns::default();
+        let lost = claim(5);
+        turns.enter(&lost, keys(&["a:1", "a:2"])).keep(&lost, 8);
+        let next = turns.enter(&claim(9), keys(&["a:2"]));
+        assert!(!has_turn(&turns, &next));
+        turns.give_up(lost.call, lost.attempt);
+        let began = Instant::now();
+        assert!(!next.wait().await, "nothing was changed: what it has read holds");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        turns.give_up(lost.call, lost.attempt);
+        drop(next);
         assert!(is_empty(&turns));
     }
 
