@@ -158,6 +158,7 @@ impl<S: Service> Run<'_, S> {
                     Err(error) => return store_answer(&error),
                 }
             }
+            let mut contender = None;
             loop {
                 if decoded.is_none() {
                     match S::decode(self.method, arguments) {
@@ -167,7 +168,10 @@ impl<S: Service> Run<'_, S> {
                 }
                 match self.try_write(decoded, call, retry).await {
                     Ok(answer) => return answer,
-                    Err(Conflict) => yield_once().await,
+                    Err(Conflict) => {
+                        contender.get_or_insert(Contender { store: &**self.store, call });
+                        yield_once().await;
+                    }
                 }
             }
         }

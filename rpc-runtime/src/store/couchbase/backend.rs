@@ -1,6 +1,7 @@
 //! The CAS store's small trait, over one collection of Couchbase.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,10 @@ pub struct CouchbaseBackend {
     write_timeout: Duration,
     patience: Duration,
 }
+
+/// One operation, behind a pointer: the driver's futures are nested so deeply that what awaits them as
+/// they are may not compile.
+type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, CasError>> + Send + 'a>>;
 
 /// The driver repeats nothing by itself. What it does repeat in spite of this (a request that went
 /// to the wrong node, or named a collection by an outdated number) was refused unprocessed.
@@ -174,12 +179,14 @@ impl CouchbaseBackend {
 
 impl CasBackend for CouchbaseBackend {
     async fn get(&self, key: &DocKey) -> Result<Option<CasDocument>, CasError> {
-        self.read(key).await
+        let reading: Operation<'_, _> = Box::pin(self.read(key));
+        reading.await
     }
 
     async fn insert(&self, key: &DocKey, body: Bytes, meta: Bytes) -> Result<Cas, CasError> {
         let options = MutateInOptions::new().store_semantics(StoreSemantics::Insert);
-        self.mutate(key, Some(&body), &meta, options).await
+        let writing: Operation<'_, _> = Box::pin(self.mutate(key, Some(&body), &meta, options));
+        writing.await
     }
 
     async fn replace(
@@ -190,13 +197,16 @@ impl CasBackend for CouchbaseBackend {
         meta: Bytes,
     ) -> Result<Cas, CasError> {
         let options = MutateInOptions::new().store_semantics(StoreSemantics::Replace).cas(cas.0);
-        self.mutate(key, body.as_ref(), &meta, options).await
+        let writing: Operation<'_, _> = Box::pin(self.mutate(key, body.as_ref(), &meta, options));
+        writing.await
     }
 
     async fn remove(&self, key: &DocKey, cas: Cas) -> Result<(), CasError> {
         let options = RemoveOptions::new().cas(cas.0);
         let sizes = Sizes { key, body: 0, meta: 0 };
-        self.write(sizes, || self.collection.remove(key.as_str(), options.clone())).await?;
+        let request = || self.collection.remove(key.as_str(), options.clone());
+        let removing: Operation<'_, _> = Box::pin(self.write(sizes, request));
+        removing.await?;
         Ok(())
     }
 }
