@@ -218,6 +218,8 @@ impl Table {
         self.comes_back_after = (self.comes_back_after * 7 + away) / 8;
         if keys.iter().all(|key| ticket.keys.contains(key)) {
             ticket.held = Some(Held { since: now, until: now + MAX_TURN });
+            // This run has read what the one before it waited for.
+            ticket.is_stale = false;
             return Some((number, Arc::clone(&ticket.wake)));
         }
         self.remove(number, Left::AsItWas);
@@ -407,6 +409,9 @@ mod tests {
         drop(first);
         assert!(has_turn(&turns, &old) && !has_turn(&turns, &young), "they share a:3");
         assert!(old.wait().await, "what it has read may have been changed");
+        old.keep(&claim(1), 0);
+        let old = turns.enter(&claim(1), keys(&["a:3", "a:1"]));
+        assert!(!old.wait().await, "it has started over");
         drop(old);
         assert!(has_turn(&turns, &young));
         drop((young, beside));
