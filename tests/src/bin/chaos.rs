@@ -77,7 +77,7 @@ mod unix {
 
     const EXAMPLES: &str = "\
 Examples:
-  chaos                                all parts, some two minutes
+  chaos                                all parts, some three minutes
   chaos --minutes 60 --only storm      an hour of storm on the embedded store
   chaos --every 10                     a tenth of the system calls
   chaos --only store-kills --only power-cuts
