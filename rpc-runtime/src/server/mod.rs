@@ -259,8 +259,7 @@ async fn accept_all<S: Service>(
     connections: &mut JoinSet<()>,
 ) {
     loop {
-        while connections.try_join_next().is_some() {}
-        let Accepted { io, identity, peer } = match listener.accept().await {
+        let Accepted { io, identity, peer } = match accept(listener, connections).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
@@ -273,6 +272,23 @@ async fn accept_all<S: Service>(
         let peer = Peer { identity, address: peer };
         let full = connections.len() >= shared.config.max_connections;
         connections.spawn(handshake::serve(Arc::clone(shared), io, peer, full));
+    }
+}
+
+/// Takes the next connection, and lets go of those that end meanwhile: what an ended one still takes
+/// is not to wait for the next client to come.
+async fn accept(
+    listener: &mut dyn Listener,
+    connections: &mut JoinSet<()>,
+) -> std::io::Result<Accepted> {
+    // One future throughout: a listener need not bear to have its wait dropped.
+    let mut accepted = listener.accept();
+    loop {
+        tokio::select! {
+            biased;
+            accepted = &mut accepted => return accepted,
+            Some(_) = connections.join_next() => {}
+        }
     }
 }
 

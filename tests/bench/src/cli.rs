@@ -8,8 +8,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::hot_path::Path;
+use crate::load::Figures;
 use crate::work::Contender;
-use crate::{durable, guard, table, usage, work};
+use crate::{build_cost, durable, growth, guard, table, tail, usage, work};
 
 /// Measures this system beside its peers and beside the limit.
 ///
@@ -31,6 +32,40 @@ enum Command {
     Durable(durable::Arguments),
     /// Counts the instructions of the hot paths with valgrind, beside a committed baseline.
     Instructions(guard::Arguments),
+    /// Measures what grows: connections, documents, kept records; and the server's memory.
+    Growth(growth::Arguments),
+    /// Serves writes from a store that is filled beforehand.
+    #[command(hide = true)]
+    ServeFilled {
+        #[arg(long)]
+        durable: bool,
+        #[arg(long)]
+        accounts: u64,
+        #[arg(long)]
+        records: u64,
+        #[arg(long)]
+        core: usize,
+    },
+    /// As `load`, with many connections.
+    #[command(hide = true)]
+    Crowd {
+        #[arg(long)]
+        address: String,
+        #[arg(long)]
+        connections: usize,
+        #[arg(long)]
+        accounts: u64,
+        #[arg(long)]
+        in_flight: usize,
+        #[arg(long)]
+        millis: u64,
+        #[arg(long)]
+        core: usize,
+    },
+    /// Measures the tail: a server that is slow at times, hedged; and twice too many calls.
+    Tail(tail::Arguments),
+    /// Builds a minimal service from nothing, beside tarpc's: seconds and crates.
+    BuildCost(build_cost::Arguments),
     /// Runs a hot path within this process; prints what it counted. (What valgrind looks at.)
     #[command(hide = true)]
     HotPath {
@@ -80,6 +115,19 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
         Command::Table(arguments) => table::run(&arguments),
         Command::Durable(arguments) => durable::run(&arguments),
+        Command::Growth(arguments) => growth::run(&arguments),
+        Command::ServeFilled { durable, accounts, records, core } => {
+            pin(core);
+            usage::tell_when_asked();
+            runtime()?.block_on(growth::server::serve(durable, accounts, records))
+        }
+        Command::Crowd { address, connections, accounts, in_flight, millis, core } => {
+            pin(core);
+            let time = Duration::from_millis(millis);
+            tell(growth::crowd::load(&address, connections, accounts, in_flight, time))
+        }
+        Command::BuildCost(arguments) => build_cost::run(&arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
         Command::Instructions(arguments) => guard::run(&arguments),
         Command::HotPath { path, in_flight, calls } => {
             let counted = guard::count(path, in_flight, calls)?;
@@ -94,12 +142,16 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Load { contender, core, address, in_flight, millis } => {
             pin(core);
             let time = Duration::from_millis(millis);
-            let load = work::load(contender, &address, in_flight, time);
-            let figures = runtime()?.block_on(tokio::task::LocalSet::new().run_until(load))?;
-            println!("{}", serde_json::to_string(&figures)?);
-            Ok(())
+            tell(work::load(contender, &address, in_flight, time))
         }
     }
+}
+
+/// Runs a load and prints its figures as JSON.
+fn tell(load: impl Future<Output = Result<Figures, Box<dyn Error>>>) -> Result<(), Box<dyn Error>> {
+    let figures = runtime()?.block_on(tokio::task::LocalSet::new().run_until(load))?;
+    println!("{}", serde_json::to_string(&figures)?);
+    Ok(())
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

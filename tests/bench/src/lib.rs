@@ -16,13 +16,18 @@
 //! | `relay.rs`, `syscalls.rs` | bytes and system calls, counted from outside |
 //! | `table/` | interleaved rounds, medians, tables, verdicts |
 //! | `durable/` | group commit beside the engine |
+//! | `growth/` | more connections, documents, records; memory |
+//! | `tail/` | a slow server, hedged; overload |
+//! | `build_cost.rs` | a minimal service, built from nothing |
 //! | `hot_path.rs` | the hot paths, without a network |
 //! | `guard.rs` | what a call costs on them, beside a committed baseline |
 //! | `svg.rs` | plots |
 
+mod build_cost;
 mod cli;
 mod contender;
 mod durable;
+mod growth;
 pub mod guard;
 pub mod hot_path;
 mod load;
@@ -31,6 +36,7 @@ mod relay;
 mod svg;
 mod syscalls;
 mod table;
+mod tail;
 mod usage;
 mod work;
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use rpc::store::{EmbeddedConfig, EmbeddedStore, MemoryStore, Store};
-use rpc::{Client, Server, Tx};
+use rpc::{Call, Client, Server, Tx};
 use serde::{Deserialize, Serialize};
 
 use crate::work::NAME;
@@ -23,14 +23,14 @@ impl std::fmt::Display for Name {
 #[derive(Serialize, Deserialize, rpc::Document)]
 #[document(key = Name, collection = "account")]
 pub(crate) struct Account {
-    balance: u64,
+    pub(crate) balance: u64,
 }
 
 /// The answer to a transfer.
 #[derive(Debug, Serialize, Deserialize, rpc::Schema)]
 pub(crate) struct Receipt {
-    id: u64,
-    balance: u64,
+    pub(crate) id: u64,
+    pub(crate) balance: u64,
 }
 
 /// The work as a service.
@@ -52,11 +52,16 @@ impl Work for Worker {
     }
 
     async fn write(&self, tx: &mut Tx, from: Name, _to: String, amount: u64) -> Receipt {
-        let mut account = tx.get(&from).await.unwrap_or(Account { balance: 0 });
-        account.balance += amount;
-        tx.put(&from, &account);
-        Receipt { id: 7, balance: account.balance }
+        Receipt { id: 7, balance: add(tx, &from, amount).await.balance }
     }
+}
+
+/// Adds to an account, which is made if it is not there.
+pub(crate) async fn add(tx: &mut Tx, name: &Name, amount: u64) -> Account {
+    let mut account = tx.get(name).await.unwrap_or(Account { balance: 0 });
+    account.balance += amount;
+    tx.put(name, &account);
+    account
 }
 
 pub(crate) async fn serve(durable: bool) -> Result<(), Box<dyn Error>> {
@@ -81,6 +86,22 @@ pub(crate) async fn plain(client: WorkClient) {
 }
 
 pub(crate) async fn write(client: WorkClient, caller: usize) {
-    let from = Name(format!("{caller:016}"));
-    client.write(from, NAME.to_owned(), 100).await.expect("the server answers");
+    write_to(client, account_name(caller as u64)).await;
+}
+
+pub(crate) async fn write_to(client: WorkClient, account: String) {
+    client.write(Name(account), NAME.to_owned(), 100).await.expect("the server answers");
+}
+
+/// A write, before its options are set.
+pub(crate) fn transfer(
+    client: &WorkClient,
+    account: u64,
+) -> Call<(Name, String, u64), Receipt, rpc::service::NoError> {
+    client.write(Name(account_name(account)), NAME.to_owned(), 100)
+}
+
+/// The name of an account, 16 bytes long.
+pub(crate) fn account_name(number: u64) -> String {
+    format!("{number:016}")
 }

@@ -1,0 +1,202 @@
+//! What it costs to build a minimal service from nothing, beside tarpc's.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::table::{load_average, median};
+
+/// What `build-cost` is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Builds of each, by turns; the median is shown.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=9))]
+    rounds: u32,
+    /// Builds as a release does.
+    #[arg(long)]
+    release: bool,
+}
+
+/// A service that is built.
+struct Minimal {
+    name: &'static str,
+    manifest: String,
+    source: &'static str,
+}
+
+const OURS: &str = r#"
+#[rpc::service]
+pub trait Hello {
+    async fn hello(&self, name: String) -> String;
+}
+
+struct Server;
+
+impl Hello for Server {
+    async fn hello(&self, name: String) -> String {
+        format!("Hello, {name}!")
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let store = std::sync::Arc::new(rpc::store::MemoryStore::new());
+    let server = rpc::Server::builder(HelloServer::new(Server), store);
+    let server = server.bind("127.0.0.1:0").await.expect("a port is free");
+    let address = server.address();
+    tokio::spawn(server.serve());
+    let client: HelloClient = rpc::Client::builder().connect([address]).await.expect("it serves");
+    println!("{}", client.hello("Ada".to_owned()).await.expect("it answers"));
+}
+"#;
+
+const TARPC: &str = r#"
+use futures_util::StreamExt as _;
+use tarpc::server::{BaseChannel, Channel as _};
+use tarpc::tokio_serde::formats::Bincode;
+
+#[tarpc::service]
+pub trait Hello {
+    async fn hello(name: String) -> String;
+}
+
+#[derive(Clone)]
+struct Server;
+
+impl Hello for Server {
+    async fn hello(self, _: tarpc::context::Context, name: String) -> String {
+        format!("Hello, {name}!")
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let listening = tarpc::serde_transport::tcp::listen("127.0.0.1:0", Bincode::default);
+    let mut listener = listening.await.expect("a port is free");
+    let address = listener.local_addr();
+    tokio::spawn(async move {
+        let transport = listener.next().await.expect("a client").expect("a connection");
+        BaseChannel::with_defaults(transport).execute(Server.serve()).for_each(|response| async {
+            tokio::spawn(response);
+        }).await;
+    });
+    let connecting = tarpc::serde_transport::tcp::connect(address, Bincode::default);
+    let client = HelloClient::new(Default::default(), connecting.await.expect("it serves")).spawn();
+    let answer = client.hello(tarpc::context::current(), "Ada".to_owned()).await;
+    println!("{}", answer.expect("it answers"));
+}
+"#;
+
+/// Builds and prints a table as Markdown.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let services = services(&root);
+    let place = tempfile::tempdir()?;
+    let mut seconds = vec![Vec::new(); services.len()];
+    let mut crates = Vec::new();
+    let load = load_average();
+    for round in 0..arguments.rounds {
+        for (at, service) in services.iter().enumerate() {
+            let directory = write(place.path(), service)?;
+            if round == 0 {
+                crates.push(count_crates(&directory)?);
+            }
+            let target = tempfile::tempdir_in(place.path())?;
+            let mut build = cargo(&directory, "build");
+            build.arg("--offline").env("CARGO_TARGET_DIR", target.path());
+            if arguments.release {
+                build.arg("--release");
+            }
+            let begun = Instant::now();
+            succeed(&mut build)?;
+            seconds[at].push(begun.elapsed().as_secs_f64());
+        }
+    }
+    println!(
+        "Built from nothing, {} time(s) by turns; load of the last minute before: {load}.\n",
+        arguments.rounds
+    );
+    println!("| minimal service | crates | seconds |\n| --- | ---: | ---: |");
+    for ((service, crates), seconds) in services.iter().zip(&crates).zip(&seconds) {
+        println!("| {} | {crates} | {:.1} |", service.name, median(seconds.iter().copied()));
+    }
+    let tarpc = services.len() - 1;
+    println!("\n| target | asked | reached | |\n| --- | ---: | ---: | --- |");
+    for at in 0..tarpc {
+        let ratio =
+            median(seconds[at].iter().zip(&seconds[tarpc]).map(|(ours, theirs)| ours / theirs));
+        let (time, fewer) = (verdict(ratio <= 1.5), verdict(crates[at] <= crates[tarpc]));
+        println!("| {}: time, × tarpc's | ≤ 1.5 | {ratio:.2} | {time} |", services[at].name);
+        println!(
+            "| {}: crates | ≤ {} | {} | {fewer} |",
+            services[at].name, crates[tarpc], crates[at]
+        );
+    }
+    Ok(())
+}
+
+fn verdict(holds: bool) -> &'static str {
+    if holds { "holds" } else { "**does not hold**" }
+}
+
+fn services(root: &Path) -> Vec<Minimal> {
+    let rpc = |features: &str| {
+        format!(
+            "rpc = {{ package = \"rpc-runtime\", path = {:?}{features} }}\nserde = {{ version = \"1\", features = [\"derive\"] }}\n",
+            root.join("rpc-runtime")
+        )
+    };
+    let tarpc = "tarpc = { version = \"0.38\", default-features = false, features = [\"serde-transport-bincode\", \"serde1\", \"tcp\", \"tokio1\"] }\nfutures-util = { version = \"0.3\", default-features = false, features = [\"std\"] }\nserde = { version = \"1\", features = [\"derive\"] }\n";
+    vec![
+        Minimal { name: "ours, with the embedded store", manifest: rpc(""), source: OURS },
+        Minimal {
+            name: "ours, without it",
+            manifest: rpc(", default-features = false"),
+            source: OURS,
+        },
+        Minimal { name: "tarpc over TCP", manifest: tarpc.to_owned(), source: TARPC },
+    ]
+}
+
+fn write(place: &Path, service: &Minimal) -> Result<PathBuf, Box<dyn Error>> {
+    let directory = place.join(service.name.replace([' ', ','], "-"));
+    std::fs::create_dir_all(directory.join("src"))?;
+    let manifest = format!(
+        "[package]\nname = \"minimal\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+         [dependencies]\ntokio = {{ version = \"1\", default-features = false, features = [\"rt\", \"macros\", \"net\"] }}\n{}",
+        service.manifest
+    );
+    std::fs::write(directory.join("Cargo.toml"), manifest)?;
+    std::fs::write(directory.join("src/main.rs"), service.source)?;
+    Ok(directory)
+}
+
+/// The crates that end up in the program or make its code, itself not counted.
+fn count_crates(directory: &Path) -> Result<usize, Box<dyn Error>> {
+    let mut tree = cargo(directory, "tree");
+    let output =
+        tree.args(["--prefix", "none", "-e", "normal,build", "--format", "{p}"]).output()?;
+    if !output.status.success() {
+        return Err(format!("{tree:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let names = text.lines().filter_map(|line| line.strip_suffix(" (*)").or(Some(line)));
+    let names: BTreeSet<&str> = names.filter(|line| !line.is_empty()).collect();
+    Ok(names.len() - 1)
+}
+
+fn cargo(directory: &Path, command: &str) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(directory).arg(command);
+    cargo
+}
+
+fn succeed(command: &mut Command) -> Result<(), Box<dyn Error>> {
+    let output = command.stdout(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
+}

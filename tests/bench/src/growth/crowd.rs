@@ -1,0 +1,43 @@
+//! Many clients in one process, each with a connection of its own, and one load for all of them.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::contender::ours::{self, WorkClient, account_name};
+use crate::load::{Figures, drive};
+
+/// Connections that are made at once: below what a listener's queue holds.
+const CONNECTING: usize = 64;
+
+/// Connects, then makes writes by turns on all connections, to accounts drawn by chance.
+pub(crate) async fn load(
+    address: &str,
+    connections: usize,
+    accounts: u64,
+    in_flight: usize,
+    time: Duration,
+) -> Result<Figures, Box<dyn Error>> {
+    let mut clients: Vec<WorkClient> = Vec::with_capacity(connections);
+    while clients.len() < connections {
+        let connecting = (0..CONNECTING.min(connections - clients.len())).map(|_| {
+            let address = address.to_owned();
+            tokio::task::spawn_local(async move {
+                ours::connect(&address).await.map_err(|error| error.to_string())
+            })
+        });
+        for client in connecting.collect::<Vec<_>>() {
+            clients.push(client.await??);
+        }
+    }
+    let (next, random) =
+        (Cell::new(0), Rc::new(std::cell::RefCell::new(fastrand::Rng::with_seed(1))));
+    drive(in_flight, time, move |_| {
+        let client = clients[next.get() % clients.len()].clone();
+        next.set(next.get() + 1);
+        let account = random.borrow_mut().u64(..accounts);
+        ours::write_to(client, account_name(account))
+    })
+    .await
+}
