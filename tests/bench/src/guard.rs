@@ -105,6 +105,9 @@ fn difference(once: Counted, twice: Counted, instructions: f64) -> Costs {
 
 /// Counts, prints a table, and compares or renews.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if cfg!(feature = "peers") {
+        return Err("the peers change how shared crates are compiled; leave out --features".into());
+    }
     has_valgrind()?;
     let counting = Program::counting()?;
     let found = GUARDED.map(|(path, in_flight)| {

@@ -9,9 +9,9 @@ const TOP: f64 = 50.0;
 const RIGHT: f64 = 20.0;
 const BOTTOM: f64 = 90.0;
 /// Colours that most people can tell apart, also in grey.
-const COLOURS: [&str; 9] = [
-    "#0b5fa5", "#4a9bd9", "#a3cdee", "#333333", "#999999", "#d95f02", "#e6ab02", "#7570b3",
-    "#66a61e",
+const COLOURS: [&str; 10] = [
+    "#0b5fa5", "#2f80c8", "#6db0e3", "#a3cdee", "#333333", "#999999", "#d95f02", "#e6ab02",
+    "#7570b3", "#66a61e",
 ];
 
 /// A group of bars: its name, and each bar's name and value.

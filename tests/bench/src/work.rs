@@ -15,6 +15,8 @@ use crate::load::{Figures, drive, drive_loop};
 pub(crate) enum Contender {
     /// This system: a method with neither `Tx` nor `View`.
     Plain,
+    /// The same, with a client that asks its socket before it sleeps.
+    PlainBusyPolled,
     /// This system: a write on the memory store, with everything that exactly-once needs.
     WriteMemory,
     /// This system: a write on the embedded store, with fsync.
@@ -51,7 +53,9 @@ pub(crate) const NAME: &str = "0123456789abcdef";
 /// Serves one contender until the process ends; prints its address.
 pub(crate) async fn serve(contender: Contender) -> Result<(), Box<dyn Error>> {
     match contender {
-        Contender::Plain | Contender::WriteMemory => ours::serve(false).await,
+        Contender::Plain | Contender::PlainBusyPolled | Contender::WriteMemory => {
+            ours::serve(false).await
+        }
         Contender::WriteEmbedded => ours::serve(true).await,
         Contender::Limit | Contender::LimitNoTasks => limit::serve().await,
         #[cfg(feature = "peers")]
@@ -75,6 +79,10 @@ pub(crate) async fn load(
     match contender {
         Contender::Plain => {
             let client = ours::connect(address).await?;
+            drive(in_flight, time, move |_| ours::plain(client.clone())).await
+        }
+        Contender::PlainBusyPolled => {
+            let client = ours::connect_busy_polled(address).await?;
             drive(in_flight, time, move |_| ours::plain(client.clone())).await
         }
         Contender::WriteMemory | Contender::WriteEmbedded => {

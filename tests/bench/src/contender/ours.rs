@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rpc::store::{EmbeddedConfig, EmbeddedStore, MemoryStore, Store};
 use rpc::{Call, Client, Server, Tx};
@@ -79,6 +80,14 @@ pub(crate) async fn serve(durable: bool) -> Result<(), Box<dyn Error>> {
 
 pub(crate) async fn connect(address: &str) -> Result<WorkClient, Box<dyn Error>> {
     Ok(Client::builder().connect([address]).await?)
+}
+
+/// Longer than an answer takes when the server is awake.
+const ASKS_FOR: Duration = Duration::from_micros(50);
+
+pub(crate) async fn connect_busy_polled(address: &str) -> Result<WorkClient, Box<dyn Error>> {
+    let connector = rpc::transport::BusyPolledTcp::new(ASKS_FOR);
+    Ok(Client::builder().connector(connector).connect([address]).await?)
 }
 
 pub(crate) async fn plain(client: WorkClient) {

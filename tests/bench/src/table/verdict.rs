@@ -28,10 +28,11 @@ fn row(what: &str, asked: &str, reached: Option<f64>, holds: impl Fn(f64) -> boo
 
 #[cfg(feature = "peers")]
 fn ratios(cells: &[Cell]) {
-    use Contender::{Plain, Tarpc, Tonic, WriteMemory};
+    use Contender::{Plain, PlainBusyPolled, Tarpc, Tonic, WriteMemory};
     let targets = [
         (Plain, 1, Tarpc, 1.2),
         (Plain, 1, Tonic, 2.3),
+        (PlainBusyPolled, 1, Tarpc, 2.5),
         (Plain, 64, Tarpc, 5.0),
         (Plain, 64, Tonic, 24.0),
         (Plain, 1024, Tarpc, 8.0),
