@@ -8,7 +8,7 @@ use rpc_tests::model::{Limits, Verdict, all, exhaust, find, named, seeded_bugs};
 const SMALL: Limits = Limits { max_states: 150_000, until: None };
 
 /// Configurations that are exhausted here.
-const EXHAUSTED: [&str; 12] = [
+const EXHAUSTED: [&str; 14] = [
     "opposite",
     "opposite-crash",
     "guards",
@@ -20,7 +20,9 @@ const EXHAUSTED: [&str; 12] = [
     "refusals",
     "incarnations",
     "opened-and-closed",
-    "leases-unread-anchor",
+    "created",
+    "absent-anchor",
+    "leases-reader",
 ];
 
 #[test]

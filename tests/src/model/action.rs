@@ -39,7 +39,7 @@ pub enum Action {
         /// Whose.
         slot: u8,
     },
-    /// An answer gets lost.
+    /// A request or an answer gets lost.
     #[non_exhaustive]
     Lose {
         /// Whose.
@@ -148,9 +148,10 @@ fn of_client(model: &Protocol, state: &State, slot: usize, actions: &mut Vec<Act
     }
     if run.answer.is_some() {
         actions.push(Action::Deliver { slot: small });
-        if state.left.lost > 0 && is_expendable(model, state, slot) {
-            actions.push(Action::Lose { slot: small });
-        }
+    }
+    let on_its_way = run.answer.is_some() || run.is_untouched();
+    if state.left.lost > 0 && on_its_way && is_expendable(model, state, slot) {
+        actions.push(Action::Lose { slot: small });
     }
     if run.late.is_some() {
         actions.push(Action::Arrive { slot: small });

@@ -14,7 +14,8 @@ impl Turn<'_> {
         self.state.calls[call].sent = attempt;
         let aborting = plan.settle_from != 0 && attempt >= plan.settle_from;
         let watermark = self.watermark(plan.client);
-        *self.run_mut(slot) = Run { watermark, aborting, ..Run::default() };
+        let incarnation = self.incarnation(plan.client);
+        *self.run_mut(slot) = Run { watermark, incarnation, aborting, ..Run::default() };
         if attempt > 1 && !aborting && !self.has_bug(Bug::RetryBitIgnored) {
             self.run_mut(slot).step = Step::LookUp;
         } else {
@@ -31,14 +32,21 @@ impl Turn<'_> {
         open.min().unwrap_or_else(|| own.map(|(plan, _)| plan.seq + 1).max().unwrap_or(1))
     }
 
+    /// A client that has sent a call again is in its second life, where clients crash.
+    fn incarnation(&self, client: u8) -> u8 {
+        let calls = self.model.config.calls.iter().zip(&self.state.calls);
+        let again = calls.filter(|(plan, call)| plan.client == client && call.sent > 1).count();
+        1 + u8::from(self.model.config.incarnations && again > 0)
+    }
+
     pub(super) fn deliver(mut self, slot: usize) -> Option<State> {
         let answer = self.run_mut(slot).answer.take()?;
         let (number, attempt) = (usize::from(self.call(slot)), self.attempt(slot));
         let attempts = self.plan(slot).attempts;
+        // What the client of an earlier life is answered reaches nobody.
+        let is_mine = self.run(slot).incarnation == self.incarnation(self.plan(slot).client);
         let takes_old = self.has_bug(Bug::TentativeFromOldAttempt);
         let call = &mut self.state.calls[number];
-        // What the client of an earlier life is answered reaches nobody.
-        let is_mine = self.model.incarnation(attempt) == self.model.incarnation(call.sent);
         if call.told.is_some() || !is_mine {
             return Some(self.state);
         }
@@ -54,14 +62,19 @@ impl Turn<'_> {
                 (all_refused && call.sent == attempts).then_some(Told::NotExecuted)
             }
             Answer::Never(Never::Stale) => Some(Told::Stale),
-            Answer::Never(Never::Fenced | Never::SessionClosed) => Some(Told::SessionLost),
+            Answer::Never(Never::Fenced) => Some(Told::Fenced),
+            Answer::Never(Never::SessionClosed) => Some(Told::SessionLost),
         };
         Some(self.state)
     }
 
+    /// Loses an answer, or a request on its way.
     pub(super) fn lose(mut self, slot: usize) -> State {
         self.state.left.lost -= 1;
-        self.run_mut(slot).answer = None;
+        let run = self.run_mut(slot);
+        if run.answer.take().is_none() {
+            *run = run.over(Step::Crashed);
+        }
         self.state
     }
 
@@ -85,12 +98,7 @@ impl Turn<'_> {
         for slot in 0..self.model.slots.runs.len() {
             let run = &mut self.state.runs[slot];
             if self.model.server(self.model.slots.runs[slot].1) == server && run.is_running() {
-                *run = Run {
-                    step: Step::Crashed,
-                    answer: run.answer,
-                    late: run.late,
-                    ..Run::default()
-                };
+                *run = run.over(Step::Crashed);
             }
         }
         self.state.cleared[server] = 0;

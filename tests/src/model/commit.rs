@@ -255,7 +255,7 @@ impl Turn<'_> {
         let token = self.run(slot).token;
         let fence = anchor.fence.filter(|fence| fence.token == token);
         let stage = anchor.stage.filter(|stage| !self.goes_before(slot, stage.call, stage.attempt));
-        let wish = anchor.wish.filter(|wish| *wish < self.call(slot));
+        let wish = anchor.wish.filter(|wish| *wish < self.place(slot)).map(|wish| wish.call);
         fence.map(|fence| fence.winner).or(stage.map(|stage| stage.call)).or(wish)
     }
 
@@ -265,9 +265,9 @@ impl Turn<'_> {
         if found != Found::Unknown {
             return self.answer_found(slot, found);
         }
-        let (call, run) = (self.call(slot), self.run(slot));
+        let (place, run) = (self.place(slot), self.run(slot));
         let anchor = &self.state.docs[usize::from(self.plan(slot).anchor)];
-        let is_news = anchor.there && anchor.wish.is_none_or(|wish| call < wish);
+        let is_news = anchor.there && anchor.wish.is_none_or(|wish| place < wish);
         if run.wishes && is_news && !self.has_bug(Bug::NoWish) {
             self.run_mut(slot).step = Step::LeaveWish;
         } else {
@@ -302,11 +302,11 @@ impl Turn<'_> {
                 let doc = &mut self.state.docs[index];
                 doc.there = true;
                 doc.stage = Some(stage);
-                doc.wish.take_if(|wish| *wish <= stage.call);
+                doc.wish.take_if(|wish| *wish <= stage.place());
             }
             Op::Commit { slot, record, body } => self.commit(usize::from(slot), record, body),
             Op::Clear { token, how } => self.clear(write.doc, token, how),
-            Op::Wish { call } => self.state.docs[index].wish = Some(call),
+            Op::Wish { place } => self.state.docs[index].wish = Some(place),
             Op::Fence { fence, loser } => {
                 let client = usize::from(self.model.config.calls[usize::from(loser)].client);
                 let leaves_entry = !self.has_bug(Bug::FenceLeavesNoEntry);

@@ -188,6 +188,39 @@ fn records() -> Vec<Config> {
             ..BASE
         },
         Config {
+            name: "three-servers",
+            about: "three attempts on three servers, with a crash and two zombies",
+            reduced: false,
+            calls: &[CallPlan { attempts: 3, ..ONE_WAY }],
+            faults: Budget { crashes: 1, early: 2, ..NO_FAULTS },
+            ..BASE
+        },
+        Config {
+            name: "created",
+            about: "a transfer that creates its second document, deleted by another client",
+            docs: [EMPTY, 0, 0],
+            calls: &[
+                ONE_WAY,
+                CallPlan {
+                    writes: &[Put(A), Delete(B)],
+                    refuses: Refuses::IfAbsent(B),
+                    reads: &[A, B],
+                    anchor: A,
+                    ..OTHER_WAY
+                },
+            ],
+            faults: Budget { ambiguous: 1, late: 1, early: 0, ..NO_FAULTS },
+            ..BASE
+        },
+        Config {
+            name: "absent-anchor",
+            about: "two transfers that both create their anchors",
+            docs: [0, 0, 0],
+            calls: &[ONE_WAY, OTHER_WAY],
+            faults: Budget { crashes: 1, ..NO_FAULTS },
+            ..BASE
+        },
+        Config {
             name: "incarnations",
             about: "a journalled client comes back after a crash and sends its call again",
             calls: &[ONE_WAY, NEXT],

@@ -2,8 +2,8 @@
 
 use super::plan::Bug;
 use super::run::{Obstacle, Run, Step};
-use super::state::{Cas, Clear, Doc, Fate, Fence, Op, Outcome, State, Token, Write};
-use super::turn::{Turn, lowest};
+use super::state::{Cas, Clear, Doc, Fate, Fence, Op, Outcome, State, Token, Write, members};
+use super::turn::Turn;
 
 impl Turn<'_> {
     /// Asks the anchor of the stage that is in the way.
@@ -69,16 +69,21 @@ impl Turn<'_> {
     /// Makes a decided stage a body, or nothing.
     pub(super) fn clear(&mut self, doc: u8, token: Token, how: Clear) {
         let wishes = !self.has_bug(Bug::NoWish);
+        let wish_goes = self.has_bug(Bug::WishGoesWithDocument);
         let found = &mut self.state.docs[usize::from(doc)];
         let Some(stage) = found.stage.take_if(|stage| stage.token == token) else { return };
-        found.wish.take_if(|wish| *wish == stage.call);
-        if how == Clear::Back && wishes && found.wish.is_none_or(|other| stage.call < other) {
-            found.wish = Some(stage.call);
+        let own = stage.place();
+        found.wish.take_if(|wish| match how {
+            Clear::Forward => wish.call == stage.call,
+            Clear::Back | Clear::Abandoned => *wish == own,
+        });
+        if how == Clear::Back && wishes && found.wish.is_none_or(|other| own < other) {
+            found.wish = Some(own);
         }
         if how == Clear::Forward {
             found.body = stage.body_after(found.body);
         }
-        if found.is_void() {
+        if found.is_void() || (wish_goes && Doc { wish: None, ..*found }.is_void()) {
             *found = Doc::default();
         }
     }
@@ -91,18 +96,22 @@ impl Turn<'_> {
         acknowledged || anchor.records[usize::from(call)].is_some()
     }
 
-    /// Lets an older call go first whose wish this run has read; at once if there is none.
+    /// Lets an older call go first whose wish this run has read, or a later attempt of its own; goes
+    /// on at once if there is none, or it is over, or it was waited for before.
     pub(super) fn let_older_go_first(&mut self, slot: usize) {
         let run = self.run(slot);
-        match lowest(run.older).filter(|_| !run.aborting) {
+        let waits = run.older & !run.passed;
+        let next = members(waits).find(|call| !run.aborting && !self.has_ended(*call));
+        match next {
             Some(call) => self.run_mut(slot).step = Step::LetGoFirst(call),
             None => self.at_the_anchor(slot),
         }
     }
 
+    /// What was read before the wait is old.
     pub(super) fn has_let_go_first(&mut self, slot: usize, call: u8) {
-        self.run_mut(slot).older &= !(1 << call);
-        self.let_older_go_first(slot);
+        self.run_mut(slot).passed |= 1 << call;
+        self.start(slot);
     }
 
     /// Whether giving up a wait, or fencing a run that has the right of way, is only a question of

@@ -27,7 +27,7 @@ impl Turn<'_> {
         let entry = anchor.entries[usize::from(plan.client)];
         if plan.seq < entry.watermark.max(self.run(slot).watermark) {
             Found::Stale
-        } else if self.model.incarnation(self.attempt(slot)) < entry.incarnation {
+        } else if self.run(slot).incarnation < entry.incarnation {
             Found::Fenced
         } else {
             Found::Unknown
@@ -115,7 +115,7 @@ impl Turn<'_> {
     fn loaded_with(&mut self, slot: usize, doc: u8, body: Body) {
         let plan = self.plan(slot);
         let found = &self.state.docs[usize::from(doc)];
-        let wish = found.wish.filter(|wish| *wish < self.call(slot));
+        let wish = found.wish.filter(|wish| *wish < self.place(slot)).map(|wish| wish.call);
         let waits = plan.reads.contains(&doc) && !self.has_bug(Bug::NoRightOfWay);
         let run = self.run_mut(slot);
         run.view[usize::from(doc)] = body;

@@ -29,13 +29,13 @@ impl Protocol {
         Protocol { config, slots: Slots::of(&config) }
     }
 
+    pub(super) fn client(&self, call: u8) -> u8 {
+        self.config.calls[usize::from(call)].client
+    }
+
     /// The server of an attempt: each of a call's attempts goes to another.
     pub(super) fn server(&self, attempt: u8) -> usize {
         (usize::from(attempt) - 1) % SERVERS
-    }
-
-    pub(super) fn incarnation(&self, attempt: u8) -> u8 {
-        if self.config.incarnations && attempt > 1 { 2 } else { 1 }
     }
 
     /// Whether everything has come to its end.
@@ -48,10 +48,14 @@ impl Protocol {
             .iter()
             .all(|run| !run.is_running() && run.answer.is_none() && run.late.is_none());
         let is_over = |client: usize| state.leases[client] == LeaseState::Over;
+        let remembers = |doc: &Doc, client: usize| {
+            let wish = doc.wish.map(|wish| usize::from(self.client(wish.call)));
+            doc.entries[client].known || (doc.body == 0 && wish == Some(client))
+        };
         let collected = state
             .docs
             .iter()
-            .all(|doc| (0..CLIENTS).all(|client| !(is_over(client) && doc.entries[client].known)));
+            .all(|doc| (0..CLIENTS).all(|client| !(is_over(client) && remembers(doc, client))));
         told && quiet && collected && !state.leases.contains(&LeaseState::Ended)
     }
 
@@ -69,7 +73,7 @@ impl Protocol {
             Action::Do { slot, step, how } => format!("{}: {}{how}", who(slot), step.0.in_words()),
             Action::Arrive { slot } => format!("{}: the late write reaches the store", who(slot)),
             Action::Deliver { slot } => format!("{}: the client gets the answer", who(slot)),
-            Action::Lose { slot } => format!("{}: the answer gets lost", who(slot)),
+            Action::Lose { slot } => format!("{}: the request or the answer gets lost", who(slot)),
             Action::Stop { slot } => format!("{}: stopped, to be aborted", who(slot)),
             Action::Crash(server) => format!("server {} crashes", server + 1),
             Action::LeaseEnds(client) => format!("the lease of client {} ends", client + 1),
@@ -203,7 +207,7 @@ fn told_the_truth(model: &Protocol, number: usize, call: &Call) -> bool {
                 && (writes && outcome.is_success()) == (call.applied == 1)
         }
         Some(Told::Tentative(_) | Told::NotExecuted) => call.applied == 0,
-        Some(Told::Stale) => false,
+        Some(Told::Stale | Told::Fenced) => false,
     }
 }
 

@@ -114,6 +114,10 @@ pub enum Bug {
     NoWish,
     /// A fence on an absent anchor leaves no entry.
     FenceLeavesNoEntry,
+    /// A stage over absence is written again after an ambiguous answer.
+    LateStageTriedAgain,
+    /// A wish on an absent document goes when the stage that created it is taken back.
+    WishGoesWithDocument,
 }
 
 pub(super) const ONE_WAY: CallPlan = CallPlan {

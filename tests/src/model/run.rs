@@ -7,6 +7,8 @@ use super::state::{Answer, Cas, Clear, DOCS, NO_TOKEN, Outcome, Set, Stage, Toke
 pub(super) struct Run {
     pub(super) step: Step,
     pub(super) watermark: u8,
+    /// The client's life that has sent it.
+    pub(super) incarnation: u8,
     pub(super) token: Token,
     /// It is to be ended by an aborted record.
     pub(super) aborting: bool,
@@ -15,8 +17,10 @@ pub(super) struct Run {
     /// Documents that carried an undecided stage when they were read.
     pub(super) occupied: Set,
     pub(super) found: Found,
-    /// Older calls whose wishes it has read.
+    /// Calls whose wishes it has read and that go before it.
     pub(super) older: Set,
+    /// Calls that it has waited for: not for a second time.
+    pub(super) passed: Set,
     /// The call to wait for after a lost commit.
     pub(super) winner: Option<u8>,
     /// It had placed stages when it lost its anchor.
@@ -139,6 +143,7 @@ impl Default for Run {
         Run {
             step: Step::Idle,
             watermark: 0,
+            incarnation: 0,
             token: NO_TOKEN,
             aborting: false,
             cas: [Cas::Unread; DOCS],
@@ -146,6 +151,7 @@ impl Default for Run {
             occupied: 0,
             found: Found::Unknown,
             older: 0,
+            passed: 0,
             winner: None,
             wishes: false,
             fenced: false,
@@ -164,6 +170,19 @@ impl Default for Run {
 }
 
 impl Run {
+    /// What is left of it when its server does nothing more for it.
+    pub(super) fn over(&self, step: Step) -> Run {
+        let Run { incarnation, answer, late, .. } = *self;
+        Run { step, incarnation, answer, late, ..Run::default() }
+    }
+
+    /// Whether its server has done nothing for it yet, as far as one can see.
+    pub(super) fn is_untouched(&self) -> bool {
+        let nothing_read = self.cas.iter().all(|cas| *cas == Cas::Unread);
+        let first = matches!(self.step, Step::LookUp | Step::Load(_) | Step::CheckSession);
+        first && nothing_read && self.late.is_none()
+    }
+
     /// Whether its server still works on it.
     pub(super) fn is_running(&self) -> bool {
         !matches!(self.step, Step::Idle | Step::Ended | Step::Crashed)

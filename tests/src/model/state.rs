@@ -5,6 +5,8 @@
 //! state that is gone never comes back. Absence is the exception, and is modelled as one: it comes
 //! back.
 
+use std::cmp::Reverse;
+
 use super::run::{Run, Step};
 
 /// Documents, calls, clients, runs and servers that a configuration can have.
@@ -92,6 +94,13 @@ pub(super) struct Fence {
     pub(super) winner: u8,
 }
 
+/// A run's place in the order of conflicts: the older call, then the later attempt of one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    pub(super) call: u8,
+    pub(super) attempt: Reverse<u8>,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Doc {
     /// The store has something under this key; if not, all else is empty.
@@ -101,8 +110,8 @@ pub(super) struct Doc {
     pub(super) records: [Option<Record>; CALLS],
     pub(super) stage: Option<Stage>,
     pub(super) fence: Option<Fence>,
-    /// The oldest call that wants the document and has lost it before.
-    pub(super) wish: Option<u8>,
+    /// The first in the order of conflicts of those that want the document and have lost it.
+    pub(super) wish: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,7 +153,7 @@ pub(super) enum Op {
         how: Clear,
     },
     Wish {
-        call: u8,
+        place: Place,
     },
     /// Against a run of the call `loser`.
     Fence {
@@ -178,6 +187,8 @@ pub(super) enum Told {
     SessionLost,
     /// A call that it never acknowledged is said to be acknowledged.
     Stale,
+    /// Its latest life is said to be over.
+    Fenced,
 }
 
 /// A call as its client knows it, and what has really become of it.
@@ -265,11 +276,17 @@ impl Doc {
 
     /// Whether it can be removed: it is no document, and nothing must be remembered.
     pub(super) fn is_void(&self) -> bool {
-        self.body == 0 && self.stage.is_none() && self.entries.iter().all(|entry| !entry.known)
+        let knows_nobody = self.entries.iter().all(|entry| !entry.known);
+        self.body == 0 && self.stage.is_none() && self.wish.is_none() && knows_nobody
     }
 }
 
 impl Stage {
+    /// What its call wants if the run has lost.
+    pub(super) fn place(&self) -> Place {
+        Place { call: self.call, attempt: Reverse(self.attempt) }
+    }
+
     /// What becomes of the body when the stage has won.
     pub(super) fn body_after(&self, body: Body) -> Body {
         match self.change {

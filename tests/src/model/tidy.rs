@@ -34,8 +34,8 @@ impl Turn<'_> {
     /// Writes a run's record on its anchor, with what is trimmed on the way.
     pub(super) fn write_record(&mut self, slot: usize, record: Record, body: Option<Body>) {
         let (call, plan) = (self.call(slot), self.plan(slot));
-        let (attempt, watermark) = (self.attempt(slot), self.run(slot).watermark);
-        let server = self.model.server(attempt);
+        let (place, run) = (self.place(slot), *self.run(slot));
+        let server = self.model.server(place.attempt.0);
         let cleared = self.state.cleared[server];
         let (unseen, forgets) =
             (self.has_bug(Bug::ToDoListClearedUnseen), self.has_bug(Bug::TrimmingWithoutWatermark));
@@ -43,14 +43,14 @@ impl Turn<'_> {
         let doc = &mut self.state.docs[usize::from(plan.anchor)];
         doc.there = true;
         doc.fence = None;
-        doc.wish.take_if(|wish| *wish <= call);
+        doc.wish.take_if(|wish| *wish <= place);
         if let Some(body) = body {
             doc.body = body;
         }
         let entry = &mut doc.entries[client];
         entry.known = true;
-        entry.incarnation = entry.incarnation.max(self.model.incarnation(attempt));
-        entry.watermark = entry.watermark.max(watermark);
+        entry.incarnation = entry.incarnation.max(run.incarnation);
+        entry.watermark = entry.watermark.max(run.watermark);
         apply_seen(self.model, doc, if unseen { Set::MAX } else { cleared }, 0);
         doc.records[usize::from(call)] = Some(record);
         if forgets {
@@ -114,6 +114,7 @@ fn apply_seen(model: &Protocol, doc: &mut Doc, cleared: Set, over: Set) {
             *place = None;
         }
     }
+    doc.wish.take_if(|wish| has(over, model.client(wish.call)));
     for client in 0..CLIENTS {
         let own = |number: &usize| usize::from(model.config.calls[*number].client) == client;
         let calls = || (0..model.config.calls.len()).filter(own);
@@ -135,7 +136,7 @@ pub(super) fn chores(model: &Protocol, state: &State, chores: &mut Vec<Chore>) {
     let Some((at, _)) = state.janitor.at else {
         for doc in 0..state.docs.len() as u8 {
             let found = &state.docs[usize::from(doc)];
-            if (0..CLIENTS).any(|client| found.entries[client].known && is_over(client))
+            if (0..CLIENTS).any(|client| is_remembered(model, found, client) && is_over(client))
                 && can_collect(model, state, doc)
             {
                 chores.push(Chore::Collect(doc));
@@ -165,9 +166,15 @@ pub(super) fn chores(model: &Protocol, state: &State, chores: &mut Vec<Chore>) {
         return;
     }
     let unseen = |client: &usize| !has(state.janitor.over, *client as u8);
-    let over =
-        (0..CLIENTS).filter(|client| found.entries[*client].known && is_over(*client)).find(unseen);
+    let over = (0..CLIENTS)
+        .filter(|client| is_remembered(model, found, *client) && is_over(*client))
+        .find(unseen);
     chores.push(over.map_or(Chore::Write, |client| Chore::SeeOver(client as u8)));
+}
+
+fn is_remembered(model: &Protocol, doc: &Doc, client: usize) -> bool {
+    let wishes = doc.wish.is_some_and(|wish| usize::from(model.client(wish.call)) == client);
+    doc.entries[client].known || wishes
 }
 
 /// Whether anybody looks if the stages of a record are gone.

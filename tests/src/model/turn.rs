@@ -1,11 +1,13 @@
 //! One step of the world: what a run does next, and how its writes end.
 
+use std::cmp::Reverse;
+
 use super::action::How;
 use super::machine::Protocol;
 use super::plan::{Bug, CallPlan};
 use super::run::{After, Doubt, Run, Step};
 use super::state::{
-    Answer, Broken, Cas, Clear, NO_TOKEN, Op, Outcome, RUNS, State, Token, Write, has,
+    Answer, Broken, Cas, Clear, NO_TOKEN, Op, Outcome, Place, RUNS, State, Token, Write, has,
 };
 
 /// A world that is about to take one step.
@@ -74,6 +76,10 @@ impl Turn<'_> {
         self.model.slots.runs[slot].1
     }
 
+    pub(super) fn place(&self, slot: usize) -> Place {
+        Place { call: self.call(slot), attempt: Reverse(self.attempt(slot)) }
+    }
+
     pub(super) fn has_bug(&self, bug: Bug) -> bool {
         self.model.config.bug == Some(bug)
     }
@@ -84,7 +90,9 @@ impl Turn<'_> {
         let reuses = kept.aborting && self.has_bug(Bug::AbortedRecordWithToken);
         *self.run_mut(slot) = Run {
             watermark: kept.watermark,
+            incarnation: kept.incarnation,
             aborting: kept.aborting,
+            passed: kept.passed,
             late: kept.late,
             token: NO_TOKEN,
             ..Run::default()
@@ -172,11 +180,20 @@ impl Turn<'_> {
         let write = self.write_of(slot, step);
         if self.is_ours(&write) {
             self.finish(slot, step, Written::Done);
-        } else if write.over != self.state.docs[usize::from(write.doc)].cas() {
+        } else if write.over != self.state.docs[usize::from(write.doc)].cas()
+            || self.is_not_tried_again(&write)
+        {
             self.finish(slot, step, Written::Lost);
         } else {
             self.run_mut(slot).doubt = Doubt::Rewrite;
         }
+    }
+
+    /// A stage that would create its document counts as lost if it is not to be seen: absence comes
+    /// back.
+    fn is_not_tried_again(&self, write: &Write) -> bool {
+        let creates = matches!(write.op, Op::Stage(_)) && write.over == Cas::Absent;
+        creates && !self.has_bug(Bug::LateStageTriedAgain)
     }
 
     /// Whether the document is as this write makes it.
@@ -186,7 +203,7 @@ impl Turn<'_> {
             Op::Stage(stage) => doc.stage.is_some_and(|found| found.token == stage.token),
             Op::Clear { token, .. } => doc.stage.is_none_or(|found| found.token != token),
             Op::Fence { fence, .. } => doc.fence.is_some_and(|found| found.token == fence.token),
-            Op::Wish { call } => doc.wish == Some(call),
+            Op::Wish { place } => doc.wish == Some(place),
             Op::Commit { slot, record, .. } => {
                 let call = self.call(usize::from(slot));
                 doc.records[usize::from(call)].is_some_and(|found| {
@@ -222,7 +239,7 @@ impl Turn<'_> {
             Step::Fence(_) => self.fence_of(slot),
             Step::LeaveWish => {
                 let doc = self.plan(slot).anchor;
-                Write { doc, over: over(doc), op: Op::Wish { call: self.call(slot) } }
+                Write { doc, over: over(doc), op: Op::Wish { place: self.place(slot) } }
             }
             other => unreachable!("{other:?} writes nothing"),
         }
@@ -271,7 +288,7 @@ impl Turn<'_> {
     /// Nothing of the run matters any more but its answer.
     pub(super) fn end(&mut self, slot: usize) {
         let run = self.run_mut(slot);
-        *run = Run { step: Step::Ended, answer: run.answer, late: run.late, ..Run::default() };
+        *run = run.over(Step::Ended);
     }
 
     pub(super) fn break_rule(&mut self, broken: Broken) {
