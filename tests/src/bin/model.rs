@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use rpc_tests::model::{
-    Config, Limits, MAX_STATES, Report, SeededBug, Verdict, Violation, all, bug_named, exhaust,
-    find, named, seeded_bugs,
+    Configuration, Limits, MAX_STATES, Report, SeededBug, Verdict, Violation, all, bug_named,
+    exhaust, find, named, seeded_bugs,
 };
 
 /// Looks at every state that a small world of clients, servers, store and faults can get into.
@@ -32,7 +32,7 @@ struct Arguments {
     list: bool,
     /// Exhausts this configuration; may be given more than once.
     #[arg(long, group = "what", value_name = "NAME", value_parser = config)]
-    config: Vec<Config>,
+    config: Vec<Configuration>,
     /// Exhausts the small configurations only: what the gate runs at every change.
     #[arg(long, group = "what")]
     reduced: bool,
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     let well = if bugs.is_empty() {
         let configs = match (arguments.config, arguments.reduced) {
             (some, _) if !some.is_empty() => some,
-            (_, true) => all().into_iter().filter(|config| config.reduced).collect(),
+            (_, true) => all().into_iter().filter(Configuration::is_reduced).collect(),
             _ => all(),
         };
         exhaust_all(&configs, &limits, arguments.steps)
@@ -80,8 +80,8 @@ fn main() -> ExitCode {
 fn list() {
     println!("configurations (* also with --reduced)");
     for config in all() {
-        let mark = if config.reduced { '*' } else { ' ' };
-        println!("{mark} {:<24} {}", config.name, config.about);
+        let mark = if config.is_reduced() { '*' } else { ' ' };
+        println!("{mark} {:<24} {}", config.name(), config.about());
     }
     println!("\nseeded bugs, and the configuration that finds each");
     for SeededBug { name, config, about, .. } in seeded_bugs() {
@@ -89,7 +89,7 @@ fn list() {
     }
 }
 
-fn exhaust_all(configs: &[Config], limits: &Limits, with_steps: bool) -> bool {
+fn exhaust_all(configs: &[Configuration], limits: &Limits, with_steps: bool) -> bool {
     let (mut states, mut violations, mut open) = (0, 0, 0);
     for config in configs {
         let report = exhaust(*config, limits);
@@ -152,7 +152,7 @@ fn print_way(violation: &Violation) {
     print!("{}", violation.end);
 }
 
-fn config(name: &str) -> Result<Config, String> {
+fn config(name: &str) -> Result<Configuration, String> {
     named(name).ok_or_else(|| "no such configuration; --list names all".to_owned())
 }
 

@@ -1,16 +1,16 @@
 //! Exhausting a configuration, and looking for what a broken rule does.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use super::action::Action;
 use super::bugs::SeededBug;
-use super::configs::named;
+use super::calls::CallsConfig;
+use super::configs::{Configuration, named};
 use super::machine::Protocol;
-use super::plan::Config;
-use super::progress::{Progress, explore};
+use super::progress::{Explored, Progress, explore};
 
 /// How far a search goes before it gives up.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +69,19 @@ pub enum GaveUp {
     TimeIsUp,
 }
 
+/// What stateright asks of a model.
+trait Checked:
+    Explored<State: Debug + PartialEq + Send + Sync, Action: Debug + PartialEq + Send + Sync>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl Checked for Protocol {}
+impl Checked for CallsConfig {}
+
 #[derive(Clone, Copy, Debug)]
 enum Order {
     /// Needs little room.
@@ -103,26 +116,32 @@ impl Limits {
 /// Explores every state of a configuration, twice: for whether everything can finish, and, with
 /// stateright, for what must never be. Both count the states, and must agree.
 #[must_use]
-pub fn exhaust(config: Config, limits: &Limits) -> Report {
+pub fn exhaust(config: Configuration, limits: &Limits) -> Report {
+    match config {
+        Configuration::Store(config) => exhaust_model(&Protocol::new(config), limits),
+        Configuration::Calls(config) => exhaust_model(&config, limits),
+    }
+}
+
+fn exhaust_model<M: Checked>(model: &M, limits: &Limits) -> Report {
     let begun = Instant::now();
     let report = |states, steps, verdict| Report {
-        name: config.name,
+        name: model.name(),
         states,
         steps,
         verdict,
         took: begun.elapsed(),
     };
-    let model = Protocol::new(config);
-    let Progress { states, steps, trouble } = match explore(&model, limits) {
+    let Progress { states, steps, trouble } = match explore(model, limits) {
         Ok(progress) => progress,
         Err((states, gave_up)) => {
             return report(states, BTreeMap::new(), Verdict::GaveUp(gave_up));
         }
     };
-    let safety = check_safety(&model, Order::DepthFirst, limits);
+    let safety = check_safety(model, Order::DepthFirst, limits);
     let verdict = match (safety.verdict, trouble) {
         (Verdict::Holds, Some((property, way))) => {
-            Verdict::Violated(Violation::of(&model, property, &way))
+            Verdict::Violated(Violation::of(model, property, &way))
         }
         (Verdict::Holds, None) if safety.states != states => {
             let property = format!("two explorers agree ({states} and {} states)", safety.states);
@@ -141,17 +160,23 @@ pub fn exhaust(config: Config, limits: &Limits) -> Report {
 /// If the bug is not one of [`seeded_bugs`](super::seeded_bugs): it must name a configuration.
 #[must_use]
 pub fn find(bug: &SeededBug, limits: &Limits) -> Report {
+    let config = named(bug.config).expect("a seeded bug names a configuration");
+    match config.with(bug.bug) {
+        Configuration::Store(config) => find_in(&Protocol::new(config), limits),
+        Configuration::Calls(config) => find_in(&config, limits),
+    }
+}
+
+fn find_in<M: Checked>(model: &M, limits: &Limits) -> Report {
     let begun = Instant::now();
-    let config = named(bug.config).expect("a seeded bug names a configuration").with(bug.bug);
-    let model = Protocol::new(config);
-    let mut report = check_safety(&model, Order::BreadthFirst, limits);
+    let mut report = check_safety(model, Order::BreadthFirst, limits);
     if matches!(report.verdict, Verdict::Holds) {
-        match explore(&model, limits) {
+        match explore(model, limits) {
             Err((_, gave_up)) => report.verdict = Verdict::GaveUp(gave_up),
             Ok(Progress { states, steps, trouble }) => {
                 (report.states, report.steps) = (states, steps);
                 if let Some((property, way)) = trouble {
-                    report.verdict = Verdict::Violated(Violation::of(&model, property, &way));
+                    report.verdict = Verdict::Violated(Violation::of(model, property, &way));
                 }
             }
         }
@@ -161,7 +186,7 @@ pub fn find(bug: &SeededBug, limits: &Limits) -> Report {
 }
 
 /// Looks for a state that must never be.
-fn check_safety(model: &Protocol, order: Order, limits: &Limits) -> Report {
+fn check_safety<M: Checked>(model: &M, order: Order, limits: &Limits) -> Report {
     let begun = Instant::now();
     // The checker counts a state as often as it is reached.
     let most = limits.max_states.saturating_mul(MOST_WAYS_INTO_A_STATE);
@@ -176,26 +201,20 @@ fn check_safety(model: &Protocol, order: Order, limits: &Limits) -> Report {
         None if reached >= most => Verdict::GaveUp(GaveUp::TooManyStates(limits.max_states)),
         None => Verdict::Holds,
     };
-    Report {
-        name: model.config.name,
-        states,
-        steps: BTreeMap::new(),
-        verdict,
-        took: begun.elapsed(),
-    }
+    Report { name: model.name(), states, steps: BTreeMap::new(), verdict, took: begun.elapsed() }
 }
 
 /// Unique states, states as often as they were reached, and a way to break a property.
-fn searched(
-    checker: &impl Checker<Protocol>,
-) -> (usize, usize, Option<(&'static str, Vec<Action>)>) {
+type Searched<M> = (usize, usize, Option<(&'static str, Vec<<M as Model>::Action>)>);
+
+fn searched<M: Checked>(checker: &impl Checker<M>) -> Searched<M> {
     let found = checker.discoveries().into_iter().min_by_key(|(name, _)| *name);
     let found = found.map(|(property, path)| (property, path.into_actions()));
     (checker.unique_state_count(), checker.state_count(), found)
 }
 
 impl Violation {
-    fn of(model: &Protocol, property: &str, way: &[Action]) -> Violation {
+    fn of<M: Explored>(model: &M, property: &str, way: &[M::Action]) -> Violation {
         let mut now = model.init_states().swap_remove(0);
         let mut steps = Vec::new();
         for action in way {

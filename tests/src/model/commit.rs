@@ -297,12 +297,13 @@ impl Turn<'_> {
         if !matches {
             return false;
         }
+        let shared = self.has_bug(Bug::AttemptsShareAPlace);
         match write.op {
             Op::Stage(stage) => {
                 let doc = &mut self.state.docs[index];
                 doc.there = true;
                 doc.stage = Some(stage);
-                doc.wish.take_if(|wish| *wish <= stage.place());
+                doc.wish.take_if(|wish| *wish <= stage.place(shared));
             }
             Op::Commit { slot, record, body } => self.commit(usize::from(slot), record, body),
             Op::Clear { token, how } => self.clear(write.doc, token, how),

@@ -1,6 +1,7 @@
 //! The worlds that are exhausted.
 
-use super::plan::{CallPlan, Config, Effect, NO_FAULTS, ONE_WAY, Refuses};
+use super::calls::{CONFIGS, CallsConfig};
+use super::plan::{Bug, CallPlan, Config, Effect, NO_FAULTS, ONE_WAY, Refuses};
 use super::state::{Body, Budget, EMPTY};
 
 use Effect::{Delete, Put};
@@ -32,10 +33,60 @@ const DEPOSIT: CallPlan =
 /// The next call of the first client: its watermark says that the transfer is acknowledged.
 const NEXT: CallPlan = CallPlan { client: 0, seq: 2, after: Some(0), ..DEPOSIT };
 
-/// All configurations, the small ones first.
+/// A world to exhaust.
+#[derive(Clone, Copy, Debug)]
+pub enum Configuration {
+    /// Runs on a store that knows no transactions.
+    Store(Config),
+    /// Attempts, tables and acknowledgements, over a store that is atomic.
+    Calls(CallsConfig),
+}
+
+impl Configuration {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Configuration::Store(config) => config.name,
+            Configuration::Calls(config) => config.name,
+        }
+    }
+
+    /// What it is for, in one line.
+    #[must_use]
+    pub fn about(&self) -> &'static str {
+        match self {
+            Configuration::Store(config) => config.about,
+            Configuration::Calls(config) => config.about,
+        }
+    }
+
+    /// Whether it belongs to the reduced set that is exhausted at every change.
+    #[must_use]
+    pub fn is_reduced(&self) -> bool {
+        match self {
+            Configuration::Store(config) => config.reduced,
+            Configuration::Calls(config) => config.reduced,
+        }
+    }
+
+    /// The same world with a rule left out.
+    pub(super) fn with(self, bug: Bug) -> Configuration {
+        match self {
+            Configuration::Store(config) => Configuration::Store(config.with(bug)),
+            Configuration::Calls(config) => {
+                Configuration::Calls(CallsConfig { bug: Some(bug), ..config })
+            }
+        }
+    }
+}
+
+/// All configurations.
 #[must_use]
-pub fn all() -> Vec<Config> {
-    [conflicts(), records(), absences(), sessions()].concat()
+pub fn all() -> Vec<Configuration> {
+    let store = [conflicts(), records(), absences(), sessions()].concat();
+    let calls = CONFIGS.iter().copied().map(Configuration::Calls);
+    store.into_iter().map(Configuration::Store).chain(calls).collect()
 }
 
 fn conflicts() -> Vec<Config> {
@@ -188,11 +239,19 @@ fn records() -> Vec<Config> {
             ..BASE
         },
         Config {
-            name: "three-servers",
-            about: "three attempts on three servers, with a crash and two zombies",
+            name: "three-attempts",
+            about: "three attempts of a transfer at once, on three servers",
             reduced: false,
             calls: &[CallPlan { attempts: 3, ..ONE_WAY }],
-            faults: Budget { crashes: 1, early: 2, ..NO_FAULTS },
+            faults: Budget { early: 2, ..NO_FAULTS },
+            ..BASE
+        },
+        Config {
+            name: "three-servers",
+            about: "three attempts on three servers, with a crash and a zombie",
+            reduced: false,
+            calls: &[CallPlan { attempts: 3, ..ONE_WAY }],
+            faults: Budget { crashes: 1, early: 1, ..NO_FAULTS },
             ..BASE
         },
         Config {
@@ -218,6 +277,14 @@ fn records() -> Vec<Config> {
             docs: [0, 0, 0],
             calls: &[ONE_WAY, OTHER_WAY],
             faults: Budget { crashes: 1, ..NO_FAULTS },
+            ..BASE
+        },
+        Config {
+            name: "all-at-once",
+            about: "a transfer, its client's next call and another client's, under every kind of fault",
+            reduced: false,
+            calls: &[ONE_WAY, NEXT, DEPOSIT],
+            faults: Budget { crashes: 2, ambiguous: 1, late: 1, early: 1, lost: 1, ..NO_FAULTS },
             ..BASE
         },
         Config {
@@ -294,6 +361,6 @@ fn sessions() -> Vec<Config> {
 
 /// The configuration of this name.
 #[must_use]
-pub fn named(name: &str) -> Option<Config> {
-    all().into_iter().find(|config| config.name == name)
+pub fn named(name: &str) -> Option<Configuration> {
+    all().into_iter().find(|config| config.name() == name)
 }

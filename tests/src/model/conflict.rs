@@ -69,10 +69,11 @@ impl Turn<'_> {
     /// Makes a decided stage a body, or nothing.
     pub(super) fn clear(&mut self, doc: u8, token: Token, how: Clear) {
         let wishes = !self.has_bug(Bug::NoWish);
+        let shared = self.has_bug(Bug::AttemptsShareAPlace);
         let wish_goes = self.has_bug(Bug::WishGoesWithDocument);
         let found = &mut self.state.docs[usize::from(doc)];
         let Some(stage) = found.stage.take_if(|stage| stage.token == token) else { return };
-        let own = stage.place();
+        let own = stage.place(shared);
         found.wish.take_if(|wish| match how {
             Clear::Forward => wish.call == stage.call,
             Clear::Back | Clear::Abandoned => *wish == own,

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use stateright::{Model, Property};
 
-use super::action::{Action, Chore, enabled};
+use super::action::{Action, Chore, enabled, is_fault};
 use super::normal::normalise;
 use super::plan::{Config, Slots};
+use super::progress::Explored;
 use super::run::{Run, Step};
 use super::state::{Broken, Call, Doc, Janitor, LeaseState, State, Told};
 use super::state::{CALLS, CLIENTS, DOCS, RUNS, SERVERS};
@@ -36,78 +37,6 @@ impl Protocol {
     /// The server of an attempt: each of a call's attempts goes to another.
     pub(super) fn server(&self, attempt: u8) -> usize {
         (usize::from(attempt) - 1) % SERVERS
-    }
-
-    /// Whether everything has come to its end.
-    #[must_use]
-    pub fn is_finished(&self, state: &State) -> bool {
-        let calls = self.config.calls.iter().zip(&state.calls);
-        let told = calls.clone().all(|(_, call)| call.told.is_some());
-        let quiet = state
-            .runs
-            .iter()
-            .all(|run| !run.is_running() && run.answer.is_none() && run.late.is_none());
-        let is_over = |client: usize| state.leases[client] == LeaseState::Over;
-        let remembers = |doc: &Doc, client: usize| {
-            let wish = doc.wish.map(|wish| usize::from(self.client(wish.call)));
-            doc.entries[client].known || (doc.body == 0 && wish == Some(client))
-        };
-        let collected = state
-            .docs
-            .iter()
-            .all(|doc| (0..CLIENTS).all(|client| !(is_over(client) && remembers(doc, client))));
-        told && quiet && collected && !state.leases.contains(&LeaseState::Ended)
-    }
-
-    /// An action in words: the function of the code that does it, and on what.
-    #[must_use]
-    pub fn describe(&self, action: &Action) -> String {
-        let who = |slot: &u8| {
-            let (call, attempt) = self.slots.runs[usize::from(*slot)];
-            let plan = &self.config.calls[usize::from(call)];
-            let server = self.server(attempt) + 1;
-            format!("call {}.{}, attempt {attempt}, server {server}", plan.client + 1, plan.seq)
-        };
-        match action {
-            Action::Send { slot } => format!("{}: sent", who(slot)),
-            Action::Do { slot, step, how } => format!("{}: {}{how}", who(slot), step.0.in_words()),
-            Action::Arrive { slot } => format!("{}: the late write reaches the store", who(slot)),
-            Action::Deliver { slot } => format!("{}: the client gets the answer", who(slot)),
-            Action::Lose { slot } => format!("{}: the request or the answer gets lost", who(slot)),
-            Action::Stop { slot } => format!("{}: stopped, to be aborted", who(slot)),
-            Action::Crash(server) => format!("server {} crashes", server + 1),
-            Action::LeaseEnds(client) => format!("the lease of client {} ends", client + 1),
-            Action::LeaseOver(client) => format!("the session of client {} is over", client + 1),
-            Action::Tidy(chore) => chore.0.in_words(),
-        }
-    }
-
-    /// What the documents and clients hold in a state, in a few lines.
-    #[must_use]
-    pub fn summary(&self, state: &State) -> String {
-        let mut text = String::new();
-        for doc in 0..DOCS {
-            let calls =
-                |body| super::state::calls_in(body).map(|call| call + 1).collect::<Vec<_>>();
-            let found = &state.docs[doc];
-            if found.there || state.truth[doc] != 0 {
-                let (seen, truth) = (calls(state.effective(doc)), calls(state.truth[doc]));
-                let name = letter(doc as u8);
-                let _ = writeln!(text, "    document {name}: shows {seen:?}, in truth {truth:?}");
-                if let Some(stage) = found.stage {
-                    let fate = state.fate_of(&stage);
-                    let _ = writeln!(text, "      stage of call {}: {fate:?}", stage.call + 1);
-                }
-            }
-        }
-        for (number, call) in (1..).zip(state.calls.iter().take(self.config.calls.len())) {
-            let (told, recorded, applied) = (call.told, call.recorded, call.applied);
-            let _ = writeln!(
-                text,
-                "    call {number}: applied {applied}, recorded {recorded:?}, told {told:?}",
-            );
-        }
-        text
     }
 }
 
@@ -194,6 +123,90 @@ impl Model for Protocol {
                 },
             ),
         ]
+    }
+}
+
+impl Explored for Protocol {
+    fn name(&self) -> &'static str {
+        self.config.name
+    }
+
+    fn is_fault(&self, state: &State, action: &Action) -> bool {
+        is_fault(self, state, action)
+    }
+
+    fn is_broken(&self, state: &State) -> bool {
+        state.broken.is_some()
+    }
+
+    fn kind(&self, action: &Action) -> &'static str {
+        action.kind()
+    }
+
+    fn is_finished(&self, state: &State) -> bool {
+        let calls = self.config.calls.iter().zip(&state.calls);
+        let told = calls.clone().all(|(_, call)| call.told.is_some());
+        let quiet = state
+            .runs
+            .iter()
+            .all(|run| !run.is_running() && run.answer.is_none() && run.late.is_none());
+        let is_over = |client: usize| state.leases[client] == LeaseState::Over;
+        let remembers = |doc: &Doc, client: usize| {
+            let wish = doc.wish.map(|wish| usize::from(self.client(wish.call)));
+            doc.entries[client].known || (doc.body == 0 && wish == Some(client))
+        };
+        let collected = state
+            .docs
+            .iter()
+            .all(|doc| (0..CLIENTS).all(|client| !(is_over(client) && remembers(doc, client))));
+        told && quiet && collected && !state.leases.contains(&LeaseState::Ended)
+    }
+
+    fn describe(&self, action: &Action) -> String {
+        let who = |slot: &u8| {
+            let (call, attempt) = self.slots.runs[usize::from(*slot)];
+            let plan = &self.config.calls[usize::from(call)];
+            let server = self.server(attempt) + 1;
+            format!("call {}.{}, attempt {attempt}, server {server}", plan.client + 1, plan.seq)
+        };
+        match action {
+            Action::Send { slot } => format!("{}: sent", who(slot)),
+            Action::Do { slot, step, how } => format!("{}: {}{how}", who(slot), step.0.in_words()),
+            Action::Arrive { slot } => format!("{}: the late write reaches the store", who(slot)),
+            Action::Deliver { slot } => format!("{}: the client gets the answer", who(slot)),
+            Action::Lose { slot } => format!("{}: the request or the answer gets lost", who(slot)),
+            Action::Stop { slot } => format!("{}: stopped, to be aborted", who(slot)),
+            Action::Crash(server) => format!("server {} crashes", server + 1),
+            Action::LeaseEnds(client) => format!("the lease of client {} ends", client + 1),
+            Action::LeaseOver(client) => format!("the session of client {} is over", client + 1),
+            Action::Tidy(chore) => chore.0.in_words(),
+        }
+    }
+
+    fn summary(&self, state: &State) -> String {
+        let mut text = String::new();
+        for doc in 0..DOCS {
+            let calls =
+                |body| super::state::calls_in(body).map(|call| call + 1).collect::<Vec<_>>();
+            let found = &state.docs[doc];
+            if found.there || state.truth[doc] != 0 {
+                let (seen, truth) = (calls(state.effective(doc)), calls(state.truth[doc]));
+                let name = letter(doc as u8);
+                let _ = writeln!(text, "    document {name}: shows {seen:?}, in truth {truth:?}");
+                if let Some(stage) = found.stage {
+                    let fate = state.fate_of(&stage);
+                    let _ = writeln!(text, "      stage of call {}: {fate:?}", stage.call + 1);
+                }
+            }
+        }
+        for (number, call) in (1..).zip(state.calls.iter().take(self.config.calls.len())) {
+            let (told, recorded, applied) = (call.told, call.recorded, call.applied);
+            let _ = writeln!(
+                text,
+                "    call {number}: applied {applied}, recorded {recorded:?}, told {told:?}",
+            );
+        }
+        text
     }
 }
 

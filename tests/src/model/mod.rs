@@ -1,4 +1,4 @@
-//! A model of the store protocol, small enough to be exhausted: every state that servers, clients,
+//! A model of the store protocol, and one of attempts and server tables, small enough to be exhausted: every state that servers, clients,
 //! store and faults can get into is looked at.
 //!
 //! Steps are named like the functions of `rpc-runtime/src/store/cas` that do them; `docs/model.md`
@@ -16,12 +16,14 @@
 //! | `turn.rs` | one step of a run; conditional writes and how they end |
 //! | `load.rs`, `commit.rs`, `conflict.rs`, `tidy.rs` | the steps, as in the code's files of these names |
 //! | `client.rs` | clients and faults |
+//! | `calls/` | a second model: attempts, server tables, acknowledgements |
 //! | `normal.rs` | one form for states that cannot be told apart |
 //! | `progress.rs` | that everything can finish |
 //! | `check.rs` | exhausting a configuration |
 
 mod action;
 mod bugs;
+mod calls;
 mod check;
 mod client;
 mod commit;
@@ -39,8 +41,9 @@ mod turn;
 
 pub use self::action::{Action, ChoreName, How, StepName};
 pub use self::bugs::{SeededBug, bug_named, seeded_bugs};
+pub use self::calls::{CallsAction, CallsConfig, Faults, World};
 pub use self::check::{GaveUp, Limits, MAX_STATES, Report, Verdict, Violation, exhaust, find};
-pub use self::configs::{all, named};
+pub use self::configs::{Configuration, all, named};
 pub use self::machine::Protocol;
 pub use self::plan::{Bug, Config};
 pub use self::state::{Budget, State};

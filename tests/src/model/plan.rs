@@ -6,11 +6,11 @@ use super::state::{Body, Budget, CALLS, CLIENTS, DOCS, EMPTY, RUNS, View};
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Its name on the command line.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// What it is for, in one line.
-    pub about: &'static str,
+    pub(super) about: &'static str,
     /// Whether it belongs to the reduced set that is exhausted at every change.
-    pub reduced: bool,
+    pub(super) reduced: bool,
     pub(super) docs: [Body; DOCS],
     pub(super) calls: &'static [CallPlan],
     pub(super) faults: Budget,
@@ -19,7 +19,7 @@ pub struct Config {
     /// A client comes back after a crash between its first attempt and its second.
     pub(super) incarnations: bool,
     /// The rule that is broken.
-    pub bug: Option<Bug>,
+    pub(super) bug: Option<Bug>,
 }
 
 /// A call, the same for every attempt. The age of calls is their order in the configuration.
@@ -116,6 +116,16 @@ pub enum Bug {
     FenceLeavesNoEntry,
     /// A stage over absence is written again after an ambiguous answer.
     LateStageTriedAgain,
+    /// Wishes do not tell the attempts of a call apart.
+    AttemptsShareAPlace,
+    /// The client acknowledges up to its last complete call, past one that is not.
+    AckPastGap,
+    /// A refusal of the latest attempt ends the call.
+    RefusalSpeaksForAll,
+    /// A tentative outcome in a server's table is given to a later attempt.
+    TentativeForLaterAttempt,
+    /// A later attempt that has joined a run gets its tentative outcome.
+    TentativeForJoinedAttempt,
     /// A wish on an absent document goes when the stage that created it is taken back.
     WishGoesWithDocument,
 }
@@ -145,8 +155,7 @@ pub(super) const NO_FAULTS: Budget = Budget {
 
 impl Config {
     /// The same world with a rule left out.
-    #[must_use]
-    pub fn with(self, bug: Bug) -> Config {
+    pub(super) fn with(self, bug: Bug) -> Config {
         Config { bug: Some(bug), ..self }
     }
 }

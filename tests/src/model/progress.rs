@@ -9,19 +9,41 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use stateright::Model;
 
-use super::action::{Action, is_fault};
 use super::check::{GaveUp, Limits};
-use super::machine::Protocol;
-use super::state::State;
+
+/// A model with what there is to know of its steps.
+pub(super) trait Explored: Model<State: Clone + Hash, Action: Copy> {
+    /// What the configuration is called.
+    fn name(&self) -> &'static str;
+
+    /// Whether an action is a fault, or comes earlier than it would without one. What is left must
+    /// lead to the end from everywhere.
+    fn is_fault(&self, state: &Self::State, action: &Self::Action) -> bool;
+
+    /// Whether everything has come to its end.
+    fn is_finished(&self, state: &Self::State) -> bool;
+
+    /// Whether a property was broken on the way here: nothing follows then.
+    fn is_broken(&self, state: &Self::State) -> bool;
+
+    /// What kind of step an action is, for counting: named like the function of the code.
+    fn kind(&self, action: &Self::Action) -> &'static str;
+
+    /// An action in words.
+    fn describe(&self, action: &Self::Action) -> String;
+
+    /// What is found in a state, in a few lines.
+    fn summary(&self, state: &Self::State) -> String;
+}
 
 /// The graph of a configuration, without its faults.
-pub(super) struct Progress {
+pub(super) struct Progress<A> {
     /// How many states there are.
     pub(super) states: usize,
     /// How often each kind of step is taken.
     pub(super) steps: BTreeMap<&'static str, u64>,
     /// A way into a state that no end is reached from, and what is wrong with it.
-    pub(super) trouble: Option<(&'static str, Vec<Action>)>,
+    pub(super) trouble: Option<(&'static str, Vec<A>)>,
 }
 
 /// How often the limits are looked at.
@@ -42,7 +64,10 @@ struct Graph {
 ///
 /// # Errors
 /// If the limits are reached: after so many states.
-pub(super) fn explore(model: &Protocol, limits: &Limits) -> Result<Progress, (usize, GaveUp)> {
+pub(super) fn explore<M: Explored>(
+    model: &M,
+    limits: &Limits,
+) -> Result<Progress<M::Action>, (usize, GaveUp)> {
     let mut graph = Graph::default();
     let mut steps = BTreeMap::new();
     let first = model.init_states().swap_remove(0);
@@ -73,11 +98,11 @@ pub(super) fn explore(model: &Protocol, limits: &Limits) -> Result<Progress, (us
 }
 
 impl Graph {
-    fn expand(
+    fn expand<M: Explored>(
         &mut self,
-        model: &Protocol,
-        state: &State,
-        next_level: &mut Vec<State>,
+        model: &M,
+        state: &M::State,
+        next_level: &mut Vec<M::State>,
         steps: &mut BTreeMap<&'static str, u64>,
     ) {
         let number = self.starts.len() as u32;
@@ -87,25 +112,25 @@ impl Graph {
         model.actions(state, &mut actions);
         for (index, action) in actions.iter().enumerate() {
             let Some(next) = model.next_state(state, *action) else { continue };
-            *steps.entry(action.kind()).or_default() += 1;
+            *steps.entry(model.kind(action)).or_default() += 1;
             let new = self.came_from.len() as u32;
             let target = *self.known.entry(fingerprint(&next)).or_insert(new);
             if target == new {
                 self.came_from.push((number, index as u16));
                 next_level.push(next);
             }
-            if !is_fault(model, state, action) {
+            if !model.is_fault(state, action) {
                 self.targets.push(target);
             }
         }
         let ends = self.targets.len() == before;
-        if ends && state.broken.is_none() && !model.is_finished(state) {
+        if ends && !model.is_broken(state) && !model.is_finished(state) {
             self.stuck.get_or_insert(number);
         }
     }
 
     /// The actions that first led to a state.
-    fn way_to(&self, model: &Protocol, state: u32) -> Vec<Action> {
+    fn way_to<M: Explored>(&self, model: &M, state: u32) -> Vec<M::Action> {
         let mut indices = Vec::new();
         let mut at = state;
         while at != 0 {
@@ -166,7 +191,7 @@ impl Graph {
     }
 
     /// Appends the actions that lead along `states`.
-    fn walk(&self, model: &Protocol, states: &[u32], way: &mut Vec<Action>) {
+    fn walk<M: Explored>(&self, model: &M, states: &[u32], way: &mut Vec<M::Action>) {
         let mut now = model.init_states().swap_remove(0);
         for action in way.iter() {
             now = model.next_state(&now, *action).expect("this way was taken before");
@@ -174,7 +199,7 @@ impl Graph {
         for target in &states[1..] {
             let mut actions = Vec::new();
             model.actions(&now, &mut actions);
-            let leads_there = |action: &&Action| {
+            let leads_there = |action: &&M::Action| {
                 let next = model.next_state(&now, **action);
                 next.is_some_and(|next| self.known.get(&fingerprint(&next)) == Some(target))
             };
@@ -185,7 +210,7 @@ impl Graph {
     }
 }
 
-fn fingerprint(state: &State) -> u64 {
+fn fingerprint(state: &impl Hash) -> u64 {
     let mut mixer = Mixer(0x243f_6a88_85a3_08d3);
     state.hash(&mut mixer);
     mixer.finish()

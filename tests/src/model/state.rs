@@ -283,8 +283,8 @@ impl Doc {
 
 impl Stage {
     /// What its call wants if the run has lost.
-    pub(super) fn place(&self) -> Place {
-        Place { call: self.call, attempt: Reverse(self.attempt) }
+    pub(super) fn place(&self, shared: bool) -> Place {
+        Place { call: self.call, attempt: Reverse(if shared { 0 } else { self.attempt }) }
     }
 
     /// What becomes of the body when the stage has won.

@@ -35,7 +35,7 @@ impl Turn<'_> {
     pub(super) fn write_record(&mut self, slot: usize, record: Record, body: Option<Body>) {
         let (call, plan) = (self.call(slot), self.plan(slot));
         let (place, run) = (self.place(slot), *self.run(slot));
-        let server = self.model.server(place.attempt.0);
+        let server = self.model.server(self.attempt(slot));
         let cleared = self.state.cleared[server];
         let (unseen, forgets) =
             (self.has_bug(Bug::ToDoListClearedUnseen), self.has_bug(Bug::TrimmingWithoutWatermark));

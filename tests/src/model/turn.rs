@@ -77,7 +77,9 @@ impl Turn<'_> {
     }
 
     pub(super) fn place(&self, slot: usize) -> Place {
-        Place { call: self.call(slot), attempt: Reverse(self.attempt(slot)) }
+        let shared = self.has_bug(Bug::AttemptsShareAPlace);
+        let attempt = if shared { 0 } else { self.attempt(slot) };
+        Place { call: self.call(slot), attempt: Reverse(attempt) }
     }
 
     pub(super) fn has_bug(&self, bug: Bug) -> bool {
