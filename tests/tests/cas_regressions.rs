@@ -71,6 +71,12 @@ impl Scripted {
         self.script.lock().unwrap().push_back(Cue { kind, key: key.clone(), skip, event });
     }
 
+    /// Whether no cue for writes of this document is left: the last one is being played.
+    fn is_held(&self, key: &DocKey) -> bool {
+        let script = self.script.lock().unwrap();
+        script.iter().all(|cue| cue.kind != Kind::Write || cue.key != *key)
+    }
+
     /// Takes the cue of an operation, and plays it. Returns what an insert waits for that is late.
     async fn play(&self, kind: Kind, key: &DocKey) -> Result<Option<Held>, CasError> {
         match self.cue_of(kind, key) {
@@ -326,6 +332,42 @@ async fn an_older_call_goes_first_on_a_document_that_is_not_there() {
     must_commit(&*two.first.1, transfer(&two.first.1, &old, old_one).await).await;
     assert_eq!(second.await.unwrap(), CommitOutcome::Conflict);
     must_commit(&*two.second.1, transfer(&two.second.1, &young, young_one).await).await;
+}
+
+/// A call creates its anchor. Before its commit another call guards that document's absence, so that
+/// there is a document for a while; whoever asks the anchor just then must not take the call for lost.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_found_no_anchor_is_not_lost_because_there_is_one_for_a_while() {
+    let two = two_servers(|| WallTime(0)).await;
+    let (caller, other) = (Caller::open(&*two.first.1).await, Caller::open(&*two.first.1).await);
+    let (x, b, c) = (key("x"), key("b"), key("c"));
+    let mut draft = caller.commit(1).putting(&x, b"1").putting(&b, b"1");
+    draft.call.anchor = Some(x.clone());
+    let commit_point = two.first.0.hold(Kind::Write, &x, 0);
+    let unstaging = two.first.0.hold(Kind::Write, &b, 1);
+    let store = Arc::clone(&two.first.1);
+    let transfer = tokio::spawn(async move { must_commit(&*store, draft).await });
+    commit_point.reached.notified().await;
+
+    let absence = read(&*two.second.1, &x).await;
+    let guarded = two.second.0.hold(Kind::Write, &x, 1);
+    let mut draft = other.commit(1).reading(&x, &absence).putting(&c, b"1");
+    draft.call.anchor = Some(c);
+    must_commit(&*two.second.1, draft).await;
+    guarded.reached.notified().await;
+    let clearing = two.second.0.hold(Kind::Write, &b, 0);
+    let store = Arc::clone(&two.second.1);
+    let name = b.clone();
+    let reader = tokio::spawn(async move { body(&*store, &name).await });
+    until(|| reader.is_finished() || two.second.0.is_held(&b)).await;
+    guarded.go.notify_one();
+    until(|| two.documents.peek(x.as_str()).is_none()).await;
+    commit_point.go.notify_one();
+    transfer.await.unwrap();
+    clearing.go.notify_one();
+    reader.await.unwrap();
+    unstaging.go.notify_one();
+    assert_eq!(body(&*two.second.1, &b).await.as_deref(), Some(&b"1"[..]), "all of it or nothing");
 }
 
 /// A call's third attempt has lost its anchor. Its first attempt, on another server, reads what the

@@ -11,7 +11,7 @@ const SMALL: Limits = Limits { max_states: 150_000, until: None };
 const EXHAUSTED: [&str; 15] = [
     "opposite",
     "opposite-crash",
-    "guards",
+    "absent-anchor-guarded",
     "view",
     "errors",
     "two-errors",

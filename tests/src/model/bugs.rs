@@ -77,6 +77,8 @@ const BUGS: &[Row] = &[
         "a wish on an absent document goes with the stage that created it"),
     (Bug::AttemptsShareAPlace, "attempts-share-a-place", "three-attempts",
         "wishes do not tell the attempts of a call apart"),
+    (Bug::PresenceTakenForLoss, "presence-taken-for-loss", "absent-anchor-guarded",
+        "a run that found no anchor counts as lost as soon as there is one"),
     (Bug::AckPastGap, "ack-past-gap", "calls-hedged",
         "the client acknowledges past a call that is not complete"),
     (Bug::RefusalSpeaksForAll, "refusal-speaks-for-all", "calls-every-fault",

@@ -103,6 +103,7 @@ impl Turn<'_> {
         Stage {
             anchor: plan.anchor,
             anchor_cas: run.cas[usize::from(plan.anchor)],
+            client: plan.client,
             call,
             attempt: self.attempt(slot),
             token: run.token,

@@ -288,6 +288,32 @@ fn records() -> Vec<Config> {
             ..BASE
         },
         Config {
+            name: "absent-anchor-guarded",
+            about: "a transfer that creates its anchor, a call that guards its absence, and a read",
+            docs: [0, EMPTY, EMPTY],
+            calls: &[
+                CallPlan { attempts: 1, ..ONE_WAY },
+                CallPlan {
+                    client: 1,
+                    anchor: C,
+                    reads: &[A, C],
+                    writes: &[Put(C)],
+                    attempts: 1,
+                    ..ONE_WAY
+                },
+                CallPlan {
+                    client: 1,
+                    anchor: C,
+                    reads: &[B],
+                    writes: &[],
+                    seq: 2,
+                    attempts: 1,
+                    ..ONE_WAY
+                },
+            ],
+            ..BASE
+        },
+        Config {
             name: "incarnations",
             about: "a journalled client comes back after a crash and sends its call again",
             calls: &[ONE_WAY, NEXT],

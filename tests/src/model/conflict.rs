@@ -2,7 +2,9 @@
 
 use super::plan::Bug;
 use super::run::{Obstacle, Run, Step};
-use super::state::{Cas, Clear, Doc, Fate, Fence, Op, Outcome, State, Token, Write, members};
+use super::state::{
+    Cas, Clear, Doc, Fate, Fence, Op, Outcome, Stage, State, Token, Write, members,
+};
 use super::turn::Turn;
 
 impl Turn<'_> {
@@ -20,6 +22,11 @@ impl Turn<'_> {
             }
             fate => fate,
         };
+        let fate = if fate == Fate::Undecided && self.is_taken_for_lost(&stage) {
+            Fate::Lost
+        } else {
+            fate
+        };
         let cas = self.state.docs[usize::from(stage.anchor)].cas();
         let run = self.run_mut(slot);
         if fate != Fate::Undecided {
@@ -31,6 +38,12 @@ impl Turn<'_> {
         }
         run.obstacle = Some(Obstacle::of(&stage, cas));
         run.step = Step::Patience(doc);
+    }
+
+    /// What a rule left out makes of a stage whose run may still find its anchor absent.
+    pub(super) fn is_taken_for_lost(&self, stage: &Stage) -> bool {
+        let anchor = &self.state.docs[usize::from(stage.anchor)];
+        self.has_bug(Bug::PresenceTakenForLoss) && stage.anchor_cas != anchor.cas()
     }
 
     /// Whether a look at the document after a pause would find anything new.

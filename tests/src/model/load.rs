@@ -72,6 +72,7 @@ impl Turn<'_> {
         };
         let fate = match self.state.fate_of(&stage) {
             Fate::Undecided if self.has_bug(Bug::UndecidedTakenForLost) => Fate::Lost,
+            Fate::Undecided if self.is_taken_for_lost(&stage) => Fate::Lost,
             fate => fate,
         };
         let run = self.run_mut(slot);
@@ -90,7 +91,7 @@ impl Turn<'_> {
         let anchor = &self.state.docs[usize::from(stage.anchor)];
         let record = anchor.records[usize::from(stage.call)];
         let has_won = record.is_some_and(|record| record.token == Some(stage.token));
-        let is_undecided = !has_won && stage.anchor_cas == anchor.cas();
+        let is_undecided = !has_won && anchor.may_be_as_read(stage.anchor_cas, stage.client);
         if is_undecided {
             let old = self.run(slot).view[usize::from(doc)];
             self.run_mut(slot).occupied |= 1 << doc;
@@ -185,7 +186,7 @@ impl Turn<'_> {
         if record.is_some_and(|record| record.token == Some(stage.token)) {
             return self.start(slot);
         }
-        let is_undecided = stage.anchor_cas == anchor.cas();
+        let is_undecided = anchor.may_be_as_read(stage.anchor_cas, stage.client);
         self.run_mut(slot).obstacle = None;
         if is_undecided || self.has_bug(Bug::LostStageNotSeenAgain) {
             self.confirmed(slot, doc);

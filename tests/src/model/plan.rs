@@ -116,6 +116,8 @@ pub enum Bug {
     FenceLeavesNoEntry,
     /// A stage over absence is written again after an ambiguous answer.
     LateStageTriedAgain,
+    /// A stage over an absent anchor counts as lost as soon as there is one.
+    PresenceTakenForLoss,
     /// Wishes do not tell the attempts of a call apart.
     AttemptsShareAPlace,
     /// The client acknowledges up to its last complete call, past one that is not.

@@ -124,6 +124,7 @@ pub(super) enum Doubt {
 pub(super) struct Obstacle {
     pub(super) anchor: u8,
     pub(super) cas: Cas,
+    pub(super) client: u8,
     pub(super) call: u8,
     pub(super) attempt: u8,
     pub(super) token: Token,
@@ -133,8 +134,8 @@ pub(super) struct Obstacle {
 
 impl Obstacle {
     pub(super) fn of(stage: &Stage, cas: Cas) -> Obstacle {
-        let Stage { anchor, anchor_cas, call, attempt, token, .. } = *stage;
-        Obstacle { anchor, cas, call, attempt, token, anchor_cas }
+        let Stage { anchor, anchor_cas, client, call, attempt, token, .. } = *stage;
+        Obstacle { anchor, cas, client, call, attempt, token, anchor_cas }
     }
 }
 

@@ -81,6 +81,7 @@ pub(super) struct Stage {
     pub(super) anchor: u8,
     /// The state of the anchor that the run read.
     pub(super) anchor_cas: Cas,
+    pub(super) client: u8,
     pub(super) call: u8,
     pub(super) attempt: u8,
     pub(super) token: Token,
@@ -274,6 +275,15 @@ impl Doc {
         if self.there { Cas::Current } else { Cas::Absent }
     }
 
+    /// Whether a run of this client that read this state may still commit over it. Absence comes
+    /// back, unless an entry of the client keeps it away.
+    pub(super) fn may_be_as_read(&self, read: Cas, client: u8) -> bool {
+        match read {
+            Cas::Absent => !self.entries[usize::from(client)].known,
+            read => read == self.cas(),
+        }
+    }
+
     /// Whether it can be removed: it is no document, and nothing must be remembered.
     pub(super) fn is_void(&self) -> bool {
         let knows_nobody = self.entries.iter().all(|entry| !entry.known);
@@ -304,7 +314,7 @@ impl State {
         let record = anchor.records[usize::from(stage.call)];
         if record.is_some_and(|record| record.token == Some(stage.token)) {
             Fate::Won
-        } else if stage.anchor_cas == anchor.cas() {
+        } else if anchor.may_be_as_read(stage.anchor_cas, stage.client) {
             Fate::Undecided
         } else {
             Fate::Lost

@@ -2,7 +2,8 @@
 //!
 //! A stage is decided by its anchor alone. If the anchor has the record of the stage's run, the run
 //! has *won*. If it has not, and is in another state than the run read, the run has *lost*: its
-//! commit compares that state. Else the run is *undecided*: its owner may be about to commit, or
+//! commit compares that state. (A run that found no anchor has lost only once there is one with an
+//! entry of its client: absence comes back.) Else the run is *undecided*: its owner may be about to commit, or
 //! dead. Whoever must get past it waits a little, then *fences* it: a compare-and-swap on the anchor
 //! changes its state, so that the owner's commit must fail.
 
@@ -81,8 +82,13 @@ pub(super) fn fate_of(anchor: &Loaded, stage: &Stage) -> Fate {
     if anchor.meta.commits(stage.call(), stage.token) {
         return Fate::Won;
     }
-    let as_it_was_read = anchor.cas.map(|cas| cas.0) == stage.anchor_cas;
-    if as_it_was_read { Fate::Undecided } else { Fate::Lost }
+    let may_be_as_it_was_read = match stage.anchor_cas {
+        Some(read) => anchor.cas.is_some_and(|cas| cas.0 == read),
+        // Absence comes back. An entry of the call's client keeps it away until nothing can come of
+        // the call any more; whatever else lies there may go, and then the run still commits.
+        None => !anchor.meta.clients.contains_key(&stage.client),
+    };
+    if may_be_as_it_was_read { Fate::Undecided } else { Fate::Lost }
 }
 
 impl Claim {

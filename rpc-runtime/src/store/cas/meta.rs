@@ -86,7 +86,8 @@ pub(super) struct Stage {
     #[serde(rename = "a")]
     pub(super) anchor: String,
     /// The state of the anchor that the run read: if the anchor is in any other, and has no record
-    /// of the run, the run has lost. `None`: the run found no anchor.
+    /// of the run, the run has lost. `None`: the run found no anchor; it has lost once there is one with
+    /// an entry of its client.
     #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub(super) anchor_cas: Option<u64>,
     #[serde(rename = "c")]
