@@ -69,7 +69,7 @@ const BUGS: &[Row] = &[
         "all runs of a call have one token"),
     (Bug::EmptyDocumentCollectedEarly, "empty-document-collected-early", "leases-absent-anchor",
         "an empty document is removed although it holds entries"),
-    (Bug::FenceLeavesNoEntry, "fence-leaves-no-entry", "leases-absent-anchor",
+    (Bug::FenceLeavesNoEntry, "fence-leaves-no-entry", "absent-anchor",
         "a fence on an absent anchor leaves no entry"),
     (Bug::LateStageTriedAgain, "late-stage-tried-again", "created",
         "a stage over absence is written again after an ambiguous answer"),
