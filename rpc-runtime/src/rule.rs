@@ -57,6 +57,83 @@ pub enum Rule {
     Window,
     /// A server that is being shut down tells its clients to move on.
     TellClientsToMove,
+    /// A re-send has the id of the first send.
+    KeepIdOnRetry,
+    /// Only calls whose outcome has come are acknowledged.
+    AckOnlyAnswered,
+    /// A session is gone on with only by the identity, and with the secret, that it was opened with.
+    IdentityOfPeer,
+    /// A client id is never given out again.
+    NeverReuseClientIds,
+    /// The record is not written before the effect, but with it.
+    RecordNotBefore,
+    /// The record is not written after the effect, but with it.
+    RecordNotAfter,
+    /// A commit replaces the very state of the anchor that its run has read.
+    CommitOverWhatWasRead,
+    /// The anchor is not read again once there are stages.
+    AnchorReadOnce,
+    /// Who finds another state than it has read has not written.
+    MismatchIsLoss,
+    /// What may have been written is not taken for not written.
+    DoubtIsNoFailure,
+    /// What may have been written is not taken for written.
+    DoubtIsNoSuccess,
+    /// What a run has read is compared when it commits.
+    CompareReads,
+    /// All documents of a commit are written.
+    AllLegs,
+    /// A stage becomes a body only where it still stands.
+    LegOnce,
+    /// An undecided run is fenced before its stage is removed.
+    FenceBeforeRemoval,
+    /// Every run has a token of its own.
+    TokenPerRun,
+    /// An aborted record carries no token.
+    AbortedWithoutToken,
+    /// A record stays until its call is acknowledged.
+    KeepRecordsUntilAcked,
+    /// A document that is none stays for as long as it must remember something.
+    KeepEmptyDocuments,
+    /// A document leaves a to-do list only once it was seen without the stage.
+    ClearToDoSeen,
+    /// What is read and not written is held in place by a guard.
+    Guard,
+    /// A session is looked at again after the anchor was read.
+    RecheckSession,
+    /// A commit is answered once its sync is over.
+    WaitForSync,
+    /// After a failed sync the store answers nothing more.
+    StopAfterFailedSync,
+}
+
+/// Whether a rule was kept when something was made that goes on in another thread.
+#[cfg(feature = "embedded")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Captured {
+    #[cfg(feature = "test-util")]
+    kept: bool,
+}
+
+#[cfg(feature = "embedded")]
+impl Captured {
+    /// Asks now.
+    #[cfg_attr(not(feature = "test-util"), allow(unused_variables))]
+    pub(crate) fn of(rule: Rule) -> Captured {
+        Captured {
+            #[cfg(feature = "test-util")]
+            kept: kept(rule),
+        }
+    }
+
+    /// What was the answer.
+    pub(crate) fn kept(self) -> bool {
+        #[cfg(feature = "test-util")]
+        let kept = self.kept;
+        #[cfg(not(feature = "test-util"))]
+        let kept = true;
+        kept
+    }
 }
 
 #[cfg(not(feature = "test-util"))]

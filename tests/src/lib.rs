@@ -1,5 +1,6 @@
 //! What the tests of this project share.
 
+pub mod cas_chaos;
 #[cfg(unix)]
 pub mod chaos;
 pub mod conformance;
@@ -13,6 +14,7 @@ pub mod node;
 #[cfg(feature = "couchbase")]
 pub mod own_scope;
 mod panics;
+pub mod seeded_bugs;
 pub mod sim;
 pub mod simulated;
 pub mod world;

@@ -31,10 +31,15 @@ pub(crate) fn last() -> Option<String> {
     LAST.take()
 }
 
+/// Whether panics of this thread are expected now.
+pub(crate) fn are_expected() -> bool {
+    QUIET.get()
+}
+
 /// Does not print the panics of this thread while `act` runs: they are expected.
 pub(crate) fn quietly<T>(act: impl FnOnce() -> T) -> T {
-    QUIET.set(true);
+    let before = QUIET.replace(true);
     let done = act();
-    QUIET.set(false);
+    QUIET.set(before);
     done
 }

@@ -1,4 +1,4 @@
-//! The conformance suite on the embedded store, on real files.
+//! The conformance suite on the embedded store, on real files and on a simulated disk.
 
 use std::sync::Arc;
 
@@ -39,3 +39,9 @@ impl Harness for Embedded {
 }
 
 rpc_tests::conformance_suite!(Embedded::new());
+
+mod on_a_simulated_disk {
+    use rpc_tests::conformance::stores::OnDisk;
+
+    rpc_tests::conformance_suite!(OnDisk::default());
+}

@@ -160,12 +160,13 @@ impl State {
             LookUp::Refused(refusal) => return CommitOutcome::Refused(refusal),
             LookUp::Unknown => {}
         }
-        if !self.all_hold(&reads) {
+        if !self.all_hold(&reads) && kept(Rule::CompareReads) {
             return CommitOutcome::Conflict;
         }
         self.last += 1;
         let version = Version(self.last);
-        for write in writes {
+        let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
+        for write in writes.into_iter().take(legs) {
             match write.body {
                 Some(body) => self.documents.insert(write.key, (version, body)),
                 None => self.documents.remove(&write.key),
@@ -185,6 +186,9 @@ impl State {
 }
 
 fn record(session: &mut Session<Records>, call: &CallRef, outcome: super::Outcome) {
+    if !kept(Rule::KeepRecordsUntilAcked) {
+        session.kept = Records::default();
+    }
     session.kept.insert(call.id.seq, Record { hash: call.hash, outcome });
     if session.acknowledge(call.watermark) {
         session.kept.forget_below(session.watermark);

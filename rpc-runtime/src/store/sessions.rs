@@ -130,8 +130,8 @@ impl<X: Default> Sessions<X> {
         lease: Lease,
     ) -> Resume {
         let Some(session) = self.by_client.get_mut(&id.client) else { return Resume::Closed };
-        let same_secret = same_secret(session.secret, secret);
-        if session.identity != *identity || !same_secret {
+        let is_its_own = session.identity == *identity && same_secret(session.secret, secret);
+        if !is_its_own && kept(Rule::IdentityOfPeer) {
             return Resume::Closed;
         }
         if id.incarnation < session.incarnation && kept(Rule::FenceIncarnations) {

@@ -29,11 +29,12 @@ use rpc_tests::crash_points::{Blow, Case, Counts, Report, Settings, explore, rep
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Only these: a kind of call (read, write, error, error-on-retry, transfer, guarded, delete,
-    /// anchorless, aborted, given-up, acknowledged, session, collection), `dropped` for commits that
+    /// anchorless, aborted, given-up, slow, overtaken, acknowledged, session, collection), `dropped` for commits that
     /// are dropped, or `power` for the disk of the embedded store. May be repeated.
     #[arg(long, value_name = "CASE", value_parser = part)]
     only: Vec<Part>,
-    /// Only this, instead of all that can happen at a point: crash, stall, drop or trouble. May be
+    /// Only this, instead of all that can happen at a point: crash, stall, drop, trouble or
+    /// outlive. May be
     /// repeated.
     #[arg(long, value_name = "BLOW", value_parser = blow)]
     blow: Vec<Blow>,
@@ -65,7 +66,7 @@ fn part(text: &str) -> Result<Part, String> {
 
 fn blow(text: &str) -> Result<Blow, String> {
     let known = Blow::ALL.into_iter().find(|blow| blow.name() == text);
-    known.ok_or_else(|| "there are crash, stall, drop, trouble".to_owned())
+    known.ok_or_else(|| "there are crash, stall, drop, trouble, outlive".to_owned())
 }
 
 fn main() -> ExitCode {

@@ -17,16 +17,21 @@
 //! | `watermarks.rs` | acknowledged calls: stale ids, and which records go |
 //! | `sessions.rs` | ids, secrets, incarnations, closing, leases |
 //! | `confirm.rs` | reads that were true at one moment |
+//! | `durability.rs` | power cuts and failed syncs, where a harness can make them |
+//! | `stores.rs` | harnesses of the stores that need no files |
 //! | `transfers.rs` | many calls at once, each applied exactly once |
 
 pub mod confirm;
 pub mod documents;
+pub mod durability;
 pub mod records;
 pub mod sessions;
+pub mod stores;
 pub mod transfers;
 pub mod watermarks;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +73,21 @@ pub trait Harness: Send + Sync {
     /// Whether the store keeps its data when it is closed.
     fn is_durable(&self) -> bool;
 
+    /// Cuts the power under the last handle on a store, and opens what is found then: nothing that
+    /// was not made durable. `None` if there is no power to cut.
+    fn after_power_cut(
+        &self,
+        store: Arc<dyn Store>,
+    ) -> impl Future<Output = Option<Arc<dyn Store>>> + Send {
+        drop(store);
+        async { None }
+    }
+
+    /// Lets the next sync fail, and lose its data. `false` if there is none that could.
+    fn fail_next_sync(&self) -> bool {
+        false
+    }
+
     /// Closes the last handle on a store and opens its data again. `None` if it keeps none.
     fn reopen(&self, store: Arc<dyn Store>) -> impl Future<Output = Option<Arc<dyn Store>>> + Send {
         drop(store);
@@ -75,12 +95,12 @@ pub trait Harness: Send + Sync {
     }
 }
 
-/// Makes a `#[test]` of every test of the suite, for the store of one harness. Takes an expression
-/// that makes the harness, anew for each test.
+/// Hands the list of all tests to another macro of this crate, behind what that one is given anyway.
+#[doc(hidden)]
 #[macro_export]
-macro_rules! conformance_suite {
-    ($harness:expr) => {
-        $crate::conformance_suite! { @tests $harness;
+macro_rules! conformance_tests {
+    ($then:ident $($head:tt)*) => {
+        $crate::$then! { $($head)*
             documents: insert_if_absent_has_one_winner, two_writes_from_one_read_conflict,
                 a_changed_read_is_a_conflict, an_absence_that_ended_is_a_conflict,
                 a_presence_that_ended_is_a_conflict, a_deleted_and_reinserted_document_conflicts,
@@ -116,9 +136,20 @@ macro_rules! conformance_suite {
             confirm: nothing_read_is_consistent, one_read_is_always_consistent,
                 reads_of_one_moment_are_consistent, a_change_between_two_reads_is_found,
                 an_insert_between_two_reads_is_found, a_delete_between_two_reads_is_found;
+            durability: what_is_acknowledged_survives_a_power_cut,
+                after_a_failed_sync_nothing_is_acknowledged;
             transfers: transfers_happen_exactly_once, one_call_run_by_many_servers_happens_once,
                 a_hot_document_takes_every_increment;
         }
+    };
+}
+
+/// Makes a `#[test]` of every test of the suite, for the store of one harness. Takes an expression
+/// that makes the harness, anew for each test.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($harness:expr) => {
+        $crate::conformance_tests! { conformance_suite @tests $harness; }
     };
     (@tests $harness:expr; $($module:ident: $($test:ident),+;)+) => {
         $(mod $module {
@@ -131,6 +162,34 @@ macro_rules! conformance_suite {
             )+
         })+
     };
+}
+
+/// A test of the suite, by name.
+pub struct Test<H> {
+    /// File and function.
+    pub name: &'static str,
+    /// Runs it; it panics if the store does not do what it must.
+    pub run: for<'a> fn(&'a H) -> Pin<Box<dyn Future<Output = ()> + 'a>>,
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_list {
+    ($harness:ident; $($module:ident: $($test:ident),+;)+) => {
+        vec![$($({
+            fn run<H: Harness>(harness: &H) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+                Box::pin($module::$test(harness))
+            }
+            let name = concat!(stringify!($module), "::", stringify!($test));
+            Test { name, run: run::<$harness> }
+        }),+),+]
+    };
+}
+
+/// All tests of the suite, for whoever runs them otherwise.
+#[must_use]
+pub fn all<H: Harness>() -> Vec<Test<H>> {
+    crate::conformance_tests! { conformance_list H; }
 }
 
 /// The secret of every [`Caller`].

@@ -50,7 +50,7 @@ impl Steps {
     async fn suffer(&self, blow: Blow, step: Step) -> Result<(), CasError> {
         match blow {
             Blow::Crash => std::future::pending().await,
-            Blow::Stall => {
+            Blow::Stall | Blow::Outlive => {
                 self.life.thawed().await;
                 Ok(())
             }

@@ -30,6 +30,10 @@ pub enum Case {
     Aborted,
     /// A write that its caller gives up while it runs.
     GivenUp,
+    /// A write whose business takes longer than its client waits for an answer.
+    Slow,
+    /// A write that runs while two later calls of its client begin and end.
+    Overtaken,
     /// A write and the acknowledgement of it, which travels alone.
     Acknowledged,
     /// A session from its first hello to its goodbye, with a write.
@@ -56,7 +60,7 @@ const SHORT: Duration = Duration::from_millis(300);
 
 impl Case {
     /// All of them.
-    pub const ALL: [Case; 13] = [
+    pub const ALL: [Case; 15] = [
         Case::Read,
         Case::Write,
         Case::Error,
@@ -67,6 +71,8 @@ impl Case {
         Case::Anchorless,
         Case::Aborted,
         Case::GivenUp,
+        Case::Slow,
+        Case::Overtaken,
         Case::Acknowledged,
         Case::Session,
         Case::Collection,
@@ -86,6 +92,8 @@ impl Case {
             Case::Anchorless => "anchorless",
             Case::Aborted => "aborted",
             Case::GivenUp => "given-up",
+            Case::Slow => "slow",
+            Case::Overtaken => "overtaken",
             Case::Acknowledged => "acknowledged",
             Case::Session => "session",
             Case::Collection => "collection",
@@ -97,9 +105,9 @@ impl Case {
         !matches!(self, Case::Session | Case::Collection)
     }
 
-    /// Whether the business never ends it.
-    pub(super) fn never_ends(self) -> bool {
-        matches!(self, Case::Aborted | Case::GivenUp)
+    /// Whether the business waits before it ends, for ever or for a while.
+    pub(super) fn waits(self) -> bool {
+        matches!(self, Case::Aborted | Case::GivenUp | Case::Slow | Case::Overtaken)
     }
 
     /// Whether its outcome is recorded even if nothing goes wrong.
@@ -117,9 +125,12 @@ impl Case {
         let struck = STRUCK.to_owned();
         match self {
             Case::Read => ended(ledger.balance(alice(), struck), again).await,
-            Case::Write | Case::Acknowledged | Case::Session | Case::Collection => {
-                ended(ledger.deposit(dave(), 10, struck), again).await
-            }
+            Case::Write
+            | Case::Slow
+            | Case::Overtaken
+            | Case::Acknowledged
+            | Case::Session
+            | Case::Collection => ended(ledger.deposit(dave(), 10, struck), again).await,
             Case::Error | Case::ErrorOnRetry => {
                 ended(ledger.withdraw(alice(), 1_000, struck), again).await
             }

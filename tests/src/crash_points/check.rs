@@ -1,15 +1,17 @@
 //! What must be true after a run.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use rpc::error::Refusal;
-use rpc::id::SessionId;
-use rpc::store::Store as _;
-use rpc::testing::{FrameView, ResponseStatus};
+use rpc::id::{Identity, SessionId, SessionSecret};
+use rpc::store::{Lease, Resume, Store as _};
+use rpc::testing::{Direction, FrameView, ResponseStatus};
+use rpc::time::WallTime;
 
 use super::case::{Case, Ended, Holding, STRUCK};
-use super::cluster::{Cluster, SERVERS, key_of};
-use crate::world::{Book, Frame, LedgerClient, Trace};
+use super::cluster::{Cluster, MAX_IN_FLIGHT, SERVERS, key_of};
+use crate::world::{Book, Frame, Gate, LedgerClient, Point, Trace};
 
 /// The number of the call that is struck: its client makes no other before it.
 const SEQ: u64 = 1;
@@ -150,21 +152,73 @@ pub(super) async fn replays(
     Ok(())
 }
 
-/// The next call of the client goes through, on what the struck one left behind.
+/// The next call of the client goes through, on what the struck one left behind, and whatever late
+/// copies of that one are answered meanwhile: their answers are not taken for its own.
 pub(super) async fn next_call(
+    cluster: &Cluster,
     ledger: &LedgerClient,
     case: Case,
     has_effect: bool,
 ) -> Result<(), String> {
     let bob = case.holdings(has_effect)[1].1.as_ref().map_or(0, |bob| bob.0);
-    match ledger.deposit("bob".into(), ADDED, NEXT.to_owned()).await {
+    let gates = SERVERS.map(|server| cluster.gates.close(server, NEXT, Point::Start));
+    let copies = async {
+        let sent = cluster.network.until_sent(|frame| {
+            frame.is_any_request()
+                && frame.direction == Direction::ToServer
+                && !frame.is_request(SEQ)
+        });
+        sent.await;
+        let replayed = replays(cluster, case, true).await;
+        gates.iter().for_each(Gate::open);
+        replayed
+    };
+    let (next, replayed) =
+        tokio::join!(ledger.deposit("bob".into(), ADDED, NEXT.to_owned()), copies);
+    replayed?;
+    match next {
         Ok(balance) if balance == bob + ADDED => Ok(()),
         other => Err(format!("the next call adds {ADDED} to {bob} and says {other:?}")),
     }
 }
 
-/// Checks that no client id was given out twice.
-pub(super) fn sessions(cluster: &Cluster) -> Result<(), String> {
+/// Checks that a server that says that it is at it is left alone.
+pub(super) fn ran_once(cluster: &Cluster) -> Result<(), String> {
+    match cluster.gates.runs(STRUCK).as_slice() {
+        [_] => Ok(()),
+        runs => Err(format!("a call that was only slow ran on {runs:?}")),
+    }
+}
+
+/// Drops more calls, each with its answer, than may be in flight: their places are free again.
+pub(super) async fn dropped_answers(ledger: &LedgerClient) -> Result<(), String> {
+    for number in 0..=MAX_IN_FLIGHT {
+        let mut call = ledger.deposit("erin".into(), 1, format!("unheard {number}"));
+        let polled = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(Pin::new(&mut call).poll(context).is_ready())
+        });
+        if polled.await {
+            return Err("a call is over before it has begun".to_owned());
+        }
+        tokio::time::sleep(ANSWERED).await;
+    }
+    let heard = ledger.deposit("erin".into(), 1, "heard".to_owned()).deadline(SETTLED);
+    match heard.await {
+        Ok(balance) if balance == u64::from(MAX_IN_FLIGHT) + 2 => Ok(()),
+        other => Err(format!("after dropped answers, the next call says {other:?}")),
+    }
+}
+
+/// Checks that no client id was given out twice, and that no stranger can go on with a session.
+pub(super) async fn sessions(cluster: &Cluster) -> Result<(), String> {
+    let store = cluster.handle(&cluster.control.begin_life("stranger"));
+    for session in welcomes(cluster) {
+        let (secret, lease) = (SessionSecret([0; 16]), Lease { until: WallTime(0) });
+        let resumed = store.resume_session(&Identity::anonymous(), secret, session, lease).await;
+        if !matches!(resumed, Ok(Resume::Closed)) {
+            return Err(format!("a stranger goes on with a session: {resumed:?}"));
+        }
+    }
     let trace = cluster.network.trace();
     let mut given = Vec::new();
     let mut asked: Vec<(String, u32)> = Vec::new();
@@ -211,6 +265,21 @@ pub(super) fn nothing_is_left(cluster: &Cluster) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The bodies of all accounts that there are, as they lie in the store.
+pub(super) fn everything(cluster: &Cluster) -> Result<Vec<(String, String)>, String> {
+    let keys = cluster.store.keys().into_iter().filter(|key| key.as_str().starts_with("book:"));
+    let mut bodies = Vec::new();
+    for key in keys {
+        // A stage alone makes a document that is none yet.
+        if meta(cluster, key.as_str())?.get("x").is_none() {
+            let document = cluster.store.peek(key.as_str()).ok_or("a listed document is there")?;
+            let body = String::from_utf8_lossy(&document.body).into_owned();
+            bodies.push((key.as_str().to_owned(), body));
+        }
+    }
+    Ok(bodies)
 }
 
 /// What was recorded for the call, by its responses: all that are committed say the same, byte for

@@ -24,6 +24,8 @@ pub(super) const SERVERS: [&str; 2] = ["A", "B"];
 const DOWN: Duration = Duration::from_millis(100);
 /// How long a server that stands still does so at most.
 const STILL: Duration = Duration::from_secs(8);
+/// The most calls in flight: few, so that a place that is not given back is missed.
+pub(super) const MAX_IN_FLIGHT: u32 = 4;
 /// How long a call may take; longer than all that can be planned against it takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 /// How long the servers have to take the client back after the last blow.
@@ -106,6 +108,7 @@ impl Cluster {
             .seed(Some(7))
             .initial_timeout(Duration::from_millis(500))
             .ack_delay(ack_delay)
+            .max_in_flight(MAX_IN_FLIGHT)
             .deadline(DEADLINE);
         rpc::Client::builder()
             .config(config)

@@ -67,6 +67,8 @@ struct State {
     loses_first: bool,
     /// Whether goodbyes are lost.
     loses_goodbyes: bool,
+    /// Whether nothing comes from the client any more, nor gets there.
+    is_client_gone: bool,
     total: u64,
     endless: bool,
 }
@@ -161,6 +163,9 @@ impl Control {
             state.loses_first = false;
             return Fate::Lose;
         }
+        if state.is_client_gone {
+            return Fate::Lose;
+        }
         if state.loses_goodbyes && frame.view == FrameView::Bye {
             return Fate::Lose;
         }
@@ -169,8 +174,8 @@ impl Control {
             Verdict::Go | Verdict::Strike(Blow::Drop, _) => Fate::Deliver,
             Verdict::Never | Verdict::Strike(Blow::Crash, Side::Before) => Fate::CutBefore,
             Verdict::Strike(Blow::Crash, Side::After) => Fate::CutAfter,
-            Verdict::Strike(Blow::Stall, Side::Before) => Fate::Hold,
-            Verdict::Strike(Blow::Stall, Side::After) => Fate::Deliver,
+            Verdict::Strike(Blow::Stall | Blow::Outlive, Side::Before) => Fate::Hold,
+            Verdict::Strike(Blow::Stall | Blow::Outlive, Side::After) => Fate::Deliver,
             Verdict::Strike(Blow::Trouble, Side::Before) => Fate::Lose,
             // A handshake is one frame each way; no transport repeats one.
             Verdict::Strike(Blow::Trouble, Side::After) => match step {
@@ -231,6 +236,13 @@ impl Control {
                     life.frozen.send_replace(true);
                 }
                 let _nobody_freezes_it = self.struck.send(Struck::Stall(Arc::clone(server)));
+            }
+            Blow::Outlive => {
+                for life in state.alive.iter().filter(|life| life.server == *server) {
+                    life.frozen.send_replace(true);
+                }
+                state.is_client_gone = true;
+                self.drop_call.notify_one();
             }
             Blow::Drop => self.drop_call.notify_one(),
             Blow::Trouble => {}

@@ -9,8 +9,8 @@
 //! `check.rs` must be true.
 //!
 //! A crash is not all that can happen at a point. At each single one the server is also made to stand
-//! still and come back as a zombie; the caller is made to drop the call; and the store, or the
-//! network, is made to be in trouble.
+//! still and come back as a zombie, soon or when the session is long over; the caller is made to
+//! drop the call; and the store, or the network, is made to be in trouble.
 //!
 //! Two more enumerations know no server: `dropped.rs` drops a commit at every await, and `power.rs`
 //! cuts the power of the embedded store's disk at every write and sync.
@@ -205,7 +205,8 @@ impl Search<'_> {
         }
         for (number, step) in ran.steps.iter().enumerate() {
             for side in 0..2 {
-                if is_the_same(place, *step, side) {
+                let is_on_its_way = step.is_write() && side == 0;
+                if is_the_same(place, *step, side) || place.blow == Blow::Outlive && is_on_its_way {
                     continue;
                 }
                 place.points.push(2 * number as u32 + side);

@@ -13,7 +13,7 @@ use super::check;
 use super::cluster::{Cluster, SERVERS, key_of, skip, wall};
 use super::control::Control;
 use super::step::{Blow, Place, Side, Step};
-use crate::world::{LedgerClient, Network, Point, quietly};
+use crate::world::{Gate, LedgerClient, Network, Point, quietly};
 
 /// What a run has shown.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ const ALONE: Duration = Duration::from_millis(5);
 const LONG_AFTER: Duration = Duration::from_secs(2 * 3600);
 /// How long one life of a collector is waited for.
 const COLLECTED: Duration = Duration::from_secs(5);
+/// How long the business of the slow call takes: several times what its client waits for an answer.
+const SLOW: Duration = Duration::from_secs(4);
 /// When a caller gives up a call that runs.
 const GIVEN_UP: Duration = Duration::from_millis(50);
 /// How often a caller asks again before that is taken for ever.
@@ -56,7 +58,10 @@ pub(super) fn run(place: &Place) -> Result<Ran, String> {
         match place.case {
             Case::Session => session(&cluster).await,
             Case::Collection => collection(&cluster).await,
-            case => call(&cluster, case).await,
+            case if place.blow == Blow::Outlive && !place.points.is_empty() => {
+                outlived(&cluster, case).await
+            }
+            case => call(&cluster, case, place.points.is_empty()).await,
         }
     });
     let ended = match ended {
@@ -71,7 +76,7 @@ pub(super) fn run(place: &Place) -> Result<Ran, String> {
     }
 }
 
-async fn call(cluster: &Cluster, case: Case) -> Result<(), String> {
+async fn call(cluster: &Cluster, case: Case, is_quiet: bool) -> Result<(), String> {
     open_accounts(cluster).await;
     cluster.start();
     let ack_delay = if case == Case::Acknowledged { ALONE } else { WITH_THE_NEXT };
@@ -80,13 +85,13 @@ async fn call(cluster: &Cluster, case: Case) -> Result<(), String> {
     if case == Case::ErrorOnRetry {
         cluster.control.lose_first_request();
     }
-    if case.never_ends() {
-        for server in SERVERS {
-            cluster.gates.close(server, STRUCK, Point::End);
-        }
+    let mut gates = Vec::new();
+    if case.waits() {
+        gates.extend(SERVERS.map(|server| cluster.gates.close(server, STRUCK, Point::End)));
     }
     cluster.control.arm();
-    let ended = make(cluster, &ledger, case).await?;
+    let (ended, _) =
+        tokio::try_join!(make(cluster, &ledger, case), meanwhile(&ledger, case, &gates))?;
     tokio::time::sleep(AFTERWARDS).await;
     cluster.control.disarm();
     cluster.thaw().await;
@@ -97,16 +102,50 @@ async fn call(cluster: &Cluster, case: Case) -> Result<(), String> {
     }
     let has_effect = check::outcome(cluster, case, ended.as_ref()).await?;
     check::stages(cluster).await?;
-
-    let acknowledged = case == Case::Acknowledged;
+    if case == Case::Slow && is_quiet {
+        check::ran_once(cluster)?;
+    }
+    // What must be remembered is not collected, however often somebody looks.
+    let life = cluster.control.begin_life("early collector");
+    collect(cluster.store.clone(), cluster.handle(&life)).await;
+    let overtaken = case == Case::Overtaken && ended.is_none();
+    let acknowledged = case == Case::Acknowledged || overtaken;
     check::replays(cluster, case, acknowledged).await?;
     check::holdings(cluster, case, has_effect, false).await?;
-    check::next_call(&ledger, case, has_effect).await?;
-    check::replays(cluster, case, true).await?;
+    check::next_call(cluster, &ledger, case, has_effect).await?;
+    if case == Case::GivenUp {
+        check::dropped_answers(&ledger).await?;
+    }
     check::holdings(cluster, case, has_effect, true).await?;
     ledger.client().clone().shutdown(Duration::from_secs(5)).await;
     tokio::time::sleep(AFTERWARDS).await;
     collected(cluster).await
+}
+
+/// A server wakes up when the session of the call that it was running is long over, and all that
+/// the session has left was collected. Nothing changes any more.
+async fn outlived(cluster: &Cluster, case: Case) -> Result<(), String> {
+    open_accounts(cluster).await;
+    cluster.start();
+    let ledger = cluster.client(WITH_THE_NEXT).await?;
+    cluster.until_connected(&ledger).await?;
+    cluster.control.arm();
+    make(cluster, &ledger, case).await?;
+    tokio::time::sleep(AFTERWARDS).await;
+    cluster.control.disarm();
+    skip(LONG_AFTER);
+    let life = cluster.control.begin_life("collector");
+    if !collect(cluster.store.clone(), cluster.handle(&life)).await {
+        return Err("a healthy store is not collected".to_owned());
+    }
+    let before = check::everything(cluster)?;
+    cluster.thaw().await;
+    tokio::time::sleep(NOTICED).await;
+    let after = check::everything(cluster)?;
+    if before != after {
+        return Err(format!("a call of a session that is over took effect: {before:?}, {after:?}"));
+    }
+    Ok(())
 }
 
 /// A session from its first hello to its goodbye.
@@ -123,7 +162,7 @@ async fn session(cluster: &Cluster) -> Result<(), String> {
     tokio::time::sleep(NOTICED).await;
     let has_effect = check::outcome(cluster, Case::Session, ended.as_ref()).await?;
     check::stages(cluster).await?;
-    check::sessions(cluster)?;
+    check::sessions(cluster).await?;
     check::holdings(cluster, Case::Session, has_effect, false).await?;
     collected(cluster).await
 }
@@ -180,6 +219,22 @@ async fn make(
         }
     }
     Err(format!("asked {MAX_ASKED} times, nobody knows how the call ended"))
+}
+
+/// What happens while the call waits.
+async fn meanwhile(ledger: &LedgerClient, case: Case, gates: &[Gate]) -> Result<(), String> {
+    match case {
+        Case::Slow => tokio::time::sleep(SLOW).await,
+        Case::Overtaken => {
+            for number in 1..=2 {
+                let later = ledger.deposit("erin".into(), 1, format!("later {number}")).await;
+                later.map_err(|error| format!("a later call fails: {error}"))?;
+            }
+        }
+        _ => return Ok(()),
+    }
+    gates.iter().for_each(Gate::open);
+    Ok(())
 }
 
 async fn open_accounts(cluster: &Cluster) {
@@ -257,6 +312,10 @@ impl Blow {
     pub(super) fn befalls(self, case: Case) -> bool {
         match self {
             Blow::Drop => case.is_call(),
+            Blow::Outlive => matches!(
+                case,
+                Case::Write | Case::Transfer | Case::Guarded | Case::Delete | Case::Anchorless
+            ),
             _ => true,
         }
     }

@@ -64,6 +64,9 @@ pub enum Blow {
     /// The store does not say whether it did it (a read: says that it is unavailable); a frame is
     /// lost (before) or comes twice (after).
     Trouble,
+    /// The server stands still until the session is long over and all of it was collected, and its
+    /// client has gone. A write that is on its way already is not held up so long.
+    Outlive,
 }
 
 /// A point between the steps of one server since the blow before: `2 × step` before the step,
@@ -129,7 +132,7 @@ impl Step {
 
 impl Blow {
     /// All of them, the crash first.
-    pub const ALL: [Blow; 4] = [Blow::Crash, Blow::Stall, Blow::Drop, Blow::Trouble];
+    pub const ALL: [Blow; 5] = [Blow::Crash, Blow::Stall, Blow::Drop, Blow::Trouble, Blow::Outlive];
 
     /// Its name on the command line.
     #[must_use]
@@ -139,6 +142,7 @@ impl Blow {
             Blow::Stall => "stall",
             Blow::Drop => "drop",
             Blow::Trouble => "trouble",
+            Blow::Outlive => "outlive",
         }
     }
 }
@@ -170,7 +174,7 @@ impl FromStr for Place {
         let points: Result<Vec<Point>, _> = points.map(str::parse).collect();
         Ok(Place {
             case: case.parse()?,
-            blow: blow.ok_or("the blows are crash, stall, drop and trouble")?,
+            blow: blow.ok_or("the blows are crash, stall, drop, trouble and outlive")?,
             points: points.map_err(|_| form)?,
         })
     }

@@ -39,7 +39,8 @@ pub use self::ledger::{
 };
 pub use self::network::{Door, Network, Wire};
 pub use self::run::{
-    contained, fails_without, holds, must_fail_without, quietly, quietly_with_threads, trace_of,
+    contained, fails_without, holds, must_fail_without, quietly, quietly_with_threads, silently,
+    trace_of,
 };
 pub use self::trace::Trace;
 

@@ -25,8 +25,8 @@ async fn scenario(mut world: World) {
     assert_eq!(before.filter_map(Frame::watermark).max(), Some(1), "{}", trace.diagram());
 }
 
-#[test]
-fn ack_up_to_the_gap() {
+#[cfg_attr(test, test)]
+pub(crate) fn ack_up_to_the_gap() {
     holds(scenario);
 }
 

@@ -26,8 +26,8 @@ async fn scenario(mut world: World) {
     assert!(trace.find(late).is_some(), "what A says is B's outcome:\n{}", trace.diagram());
 }
 
-#[test]
-fn both_servers_at_once() {
+#[cfg_attr(test, test)]
+pub(crate) fn both_servers_at_once() {
     holds(scenario);
 }
 

@@ -20,8 +20,8 @@ async fn scenario(mut world: World) {
     world.assert_runs("compare", &["A", "A"]);
 }
 
-#[test]
-fn business_error_saw_one_state() {
+#[cfg_attr(test, test)]
+pub(crate) fn business_error_saw_one_state() {
     holds(scenario);
 }
 

@@ -43,13 +43,13 @@ async fn the_abort_loses(mut world: World) {
     assert!(trace.frames().any(|frame| frame.settles()), "the client has asked for the outcome");
 }
 
-#[test]
-fn business_never_answers() {
+#[cfg_attr(test, test)]
+pub(crate) fn business_never_answers() {
     holds(the_abort_wins);
 }
 
-#[test]
-fn business_answered_just_before() {
+#[cfg_attr(test, test)]
+pub(crate) fn business_answered_just_before() {
     holds(the_abort_loses);
 }
 

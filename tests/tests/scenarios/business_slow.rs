@@ -24,8 +24,8 @@ async fn scenario(mut world: World) {
     assert_eq!((stats.suspicions, stats.failovers), (0, 0));
 }
 
-#[test]
-fn business_slow() {
+#[cfg_attr(test, test)]
+pub(crate) fn business_slow() {
     holds(scenario);
 }
 

@@ -75,18 +75,18 @@ async fn when_it_has_ended(mut world: World) {
     assert_eq!(world.book("alice").await.balance, 21);
 }
 
-#[test]
-fn caller_drops_the_call() {
+#[cfg_attr(test, test)]
+pub(crate) fn caller_drops_the_call() {
     holds(while_it_runs);
 }
 
-#[test]
-fn a_dropped_call_stays_open_until_it_is_settled() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_dropped_call_stays_open_until_it_is_settled() {
     holds(until_it_is_settled);
 }
 
-#[test]
-fn a_dropped_answer_frees_its_place() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_dropped_answer_frees_its_place() {
     holds(when_it_has_ended);
 }
 

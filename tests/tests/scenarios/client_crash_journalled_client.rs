@@ -79,18 +79,18 @@ async fn come_back(world: &World) {
     assert!(matches!(resumed, Ok(Resume::Resumed { .. })), "{resumed:?}");
 }
 
-#[test]
-fn client_crash_journalled_client() {
+#[cfg_attr(test, test)]
+pub(crate) fn client_crash_journalled_client() {
     holds(scenario);
 }
 
-#[test]
-fn an_earlier_life_is_turned_away() {
+#[cfg_attr(test, test)]
+pub(crate) fn an_earlier_life_is_turned_away() {
     holds(at_the_handshake);
 }
 
-#[test]
-fn a_call_keeps_the_id_of_its_session() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_call_keeps_the_id_of_its_session() {
     holds(its_caller_comes_late);
 }
 

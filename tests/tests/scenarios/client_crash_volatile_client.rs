@@ -46,8 +46,8 @@ async fn scenario(mut world: World) {
     world.assert_effects("bob", &["new life", "goes on"]).await;
 }
 
-#[test]
-fn client_crash_volatile_client() {
+#[cfg_attr(test, test)]
+pub(crate) fn client_crash_volatile_client() {
     holds(scenario);
 }
 

@@ -31,8 +31,8 @@ async fn scenario(mut world: World, (is_meant, fate): Place) {
     assert!(stats(&ledger).connections > 1, "it has connected again");
 }
 
-#[test]
-fn connection_cut_anywhere() {
+#[cfg_attr(test, test)]
+pub(crate) fn connection_cut_anywhere() {
     for place in PLACES {
         holds(async |world| scenario(world, place).await);
     }

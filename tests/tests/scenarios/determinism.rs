@@ -29,8 +29,8 @@ async fn scenario(mut world: World) {
     assert_eq!((references.len(), world.book("alice").await.balance), (60, 60), "each once");
 }
 
-#[test]
-fn determinism() {
+#[cfg_attr(test, test)]
+pub(crate) fn determinism() {
     let first = trace_of(scenario);
     assert!(first.lines().count() > 150, "something happened:\n{first}");
     assert_eq!(first, trace_of(scenario));

@@ -20,8 +20,8 @@ async fn scenario(mut world: World) {
     world.assert_effects("bob", &["quick"]).await;
 }
 
-#[test]
-fn duplicate_response() {
+#[cfg_attr(test, test)]
+pub(crate) fn duplicate_response() {
     holds(scenario);
 }
 

@@ -19,8 +19,8 @@ async fn scenario(mut world: World) {
     assert_eq!(stats(&ledger).failovers, 1);
 }
 
-#[test]
-fn failover_after_the_effect() {
+#[cfg_attr(test, test)]
+pub(crate) fn failover_after_the_effect() {
     holds(scenario);
 }
 

@@ -51,13 +51,13 @@ async fn within_its_limit(mut world: World) {
     world.assert_effects("alice", &["stuck"]).await;
 }
 
-#[test]
-fn graceful_shutdown_moves_clients() {
+#[cfg_attr(test, test)]
+pub(crate) fn graceful_shutdown_moves_clients() {
     holds(what_runs_is_finished);
 }
 
-#[test]
-fn graceful_shutdown_has_a_limit() {
+#[cfg_attr(test, test)]
+pub(crate) fn graceful_shutdown_has_a_limit() {
     holds(within_its_limit);
 }
 

@@ -55,13 +55,13 @@ async fn above_the_watermark(mut world: World) {
     world.assert_effects("bob", &["quick"]).await;
 }
 
-#[test]
-fn id_seen_again_after_its_ack() {
+#[cfg_attr(test, test)]
+pub(crate) fn id_seen_again_after_its_ack() {
     holds(below_the_watermark);
 }
 
-#[test]
-fn id_seen_again_while_its_record_is_kept() {
+#[cfg_attr(test, test)]
+pub(crate) fn id_seen_again_while_its_record_is_kept() {
     holds(above_the_watermark);
 }
 

@@ -19,8 +19,8 @@ async fn scenario(mut world: World) {
     assert_eq!(acks[0].watermark(), Some(51));
 }
 
-#[test]
-fn lone_ack_only_when_idle() {
+#[cfg_attr(test, test)]
+pub(crate) fn lone_ack_only_when_idle() {
     holds(scenario);
 }
 

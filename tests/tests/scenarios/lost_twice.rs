@@ -34,8 +34,8 @@ async fn scenario(mut world: World) {
     assert!(world.network.trace().count(|frame| frame.to("A") && frame.is_any_request()) > 2);
 }
 
-#[test]
-fn lost_twice() {
+#[cfg_attr(test, test)]
+pub(crate) fn lost_twice() {
     holds(scenario);
 }
 

@@ -35,7 +35,7 @@ async fn scenario(mut world: World) {
     world.assert_effects("alice", &["back"]).await;
 }
 
-#[test]
-fn no_server_in_reach() {
+#[cfg_attr(test, test)]
+pub(crate) fn no_server_in_reach() {
     holds(scenario);
 }

@@ -23,8 +23,8 @@ async fn scenario(mut world: World) {
     world.assert_effects("alice", &["mine"]).await;
 }
 
-#[test]
-fn one_id_one_set_of_arguments() {
+#[cfg_attr(test, test)]
+pub(crate) fn one_id_one_set_of_arguments() {
     holds(scenario);
 }
 

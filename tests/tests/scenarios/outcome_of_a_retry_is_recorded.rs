@@ -24,8 +24,8 @@ async fn scenario(mut world: World) {
     world.assert_effects("alice", &["salary"]).await;
 }
 
-#[test]
-fn outcome_of_a_retry_is_recorded() {
+#[cfg_attr(test, test)]
+pub(crate) fn outcome_of_a_retry_is_recorded() {
     holds(scenario);
 }
 

@@ -19,7 +19,7 @@ async fn scenario(mut world: World) {
     assert_eq!(stats(&ledger).failovers, 1);
 }
 
-#[test]
-fn read_asked_again() {
+#[cfg_attr(test, test)]
+pub(crate) fn read_asked_again() {
     holds(scenario);
 }

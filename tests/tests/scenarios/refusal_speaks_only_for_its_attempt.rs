@@ -68,18 +68,18 @@ async fn one_of_them_twice(mut world: World) {
     world.assert_effects("alice", &["done"]).await;
 }
 
-#[test]
-fn refusal_speaks_only_for_its_attempt() {
+#[cfg_attr(test, test)]
+pub(crate) fn refusal_speaks_only_for_its_attempt() {
     holds(one_of_several);
 }
 
-#[test]
-fn a_call_that_every_attempt_was_refused_is_not_executed() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_call_that_every_attempt_was_refused_is_not_executed() {
     holds(every_one);
 }
 
-#[test]
-fn a_refusal_counts_once() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_refusal_counts_once() {
     holds(one_of_them_twice);
 }
 

@@ -23,8 +23,8 @@ async fn scenario(mut world: World) {
     assert_eq!(world.server_stats("A").retries, 1);
 }
 
-#[test]
-fn request_lost() {
+#[cfg_attr(test, test)]
+pub(crate) fn request_lost() {
     holds(scenario);
 }
 

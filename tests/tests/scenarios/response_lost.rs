@@ -21,8 +21,8 @@ async fn scenario(mut world: World) {
     assert_eq!(stats(&ledger).resent_responses, 1);
 }
 
-#[test]
-fn response_lost() {
+#[cfg_attr(test, test)]
+pub(crate) fn response_lost() {
     holds(scenario);
 }
 

@@ -29,8 +29,8 @@ async fn scenario(mut world: World) {
     }
 }
 
-#[test]
-fn retry_budget() {
+#[cfg_attr(test, test)]
+pub(crate) fn retry_budget() {
     holds(scenario);
 }
 

@@ -55,8 +55,8 @@ async fn scenario(mut world: World, step: Step) {
     world.assert_runs("rent", runs);
 }
 
-#[test]
-fn server_crash_at_any_step() {
+#[cfg_attr(test, test)]
+pub(crate) fn server_crash_at_any_step() {
     for step in STEPS {
         holds(async |world| scenario(world, step).await);
     }

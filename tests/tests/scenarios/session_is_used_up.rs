@@ -128,27 +128,27 @@ async fn a_frozen_server_comes_along_later(mut world: World) {
     assert_eq!(world.book("alice").await.references, references(0..4 * LIMIT));
 }
 
-#[test]
-fn session_is_used_up() {
+#[cfg_attr(test, test)]
+pub(crate) fn session_is_used_up() {
     holds(one_after_the_other);
 }
 
-#[test]
-fn calls_wait_while_one_is_pending() {
+#[cfg_attr(test, test)]
+pub(crate) fn calls_wait_while_one_is_pending() {
     holds(while_a_call_is_pending);
 }
 
-#[test]
-fn waiting_calls_have_their_deadlines() {
+#[cfg_attr(test, test)]
+pub(crate) fn waiting_calls_have_their_deadlines() {
     holds(deadlines_hold_while_calls_wait);
 }
 
-#[test]
-fn a_call_of_unknown_outcome_keeps_the_session() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_call_of_unknown_outcome_keeps_the_session() {
     holds(an_unknown_call_is_settled_first);
 }
 
-#[test]
-fn a_server_that_was_frozen_joins_the_new_session() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_server_that_was_frozen_joins_the_new_session() {
     holds(a_frozen_server_comes_along_later);
 }

@@ -157,16 +157,16 @@ async fn check(world: &World, told: &[Told]) {
     assert!(done > told.len() / 4, "most calls end well in any storm: {done}");
 }
 
-#[test]
-fn storm() {
+#[cfg_attr(test, test)]
+pub(crate) fn storm() {
     for seed in 1..=8 {
         holds(async |world| scenario(world, seed).await);
     }
 }
 
 /// Again, with a client that moves from session to session all the time.
-#[test]
-fn storm_over_many_sessions() {
+#[cfg_attr(test, test)]
+pub(crate) fn storm_over_many_sessions() {
     for seed in 1..=8 {
         let config = World::client_config().max_session_writes(7);
         holds(async |world| weather(world, seed, config).await);

@@ -35,8 +35,8 @@ async fn scenario(mut world: World) {
     assert!(stats(&ledger).dropped_responses >= 1);
 }
 
-#[test]
-fn tentative_only_from_the_latest_attempt() {
+#[cfg_attr(test, test)]
+pub(crate) fn tentative_only_from_the_latest_attempt() {
     holds(scenario);
 }
 

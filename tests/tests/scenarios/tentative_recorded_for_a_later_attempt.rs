@@ -44,13 +44,13 @@ async fn assert_it_was_recorded(world: &World) {
     world.assert_effects("alice", &["salary"]).await;
 }
 
-#[test]
-fn tentative_recorded_for_a_later_attempt() {
+#[cfg_attr(test, test)]
+pub(crate) fn tentative_recorded_for_a_later_attempt() {
     holds(it_is_met);
 }
 
-#[test]
-fn tentative_recorded_for_an_attempt_that_joined() {
+#[cfg_attr(test, test)]
+pub(crate) fn tentative_recorded_for_an_attempt_that_joined() {
     holds(it_is_joined);
 }
 

@@ -80,23 +80,23 @@ async fn it_takes_effect_now(mut world: World) {
     world.assert_effects("alice", &["unknown"]).await;
 }
 
-#[test]
-fn unknown_settled_by_asking_again() {
+#[cfg_attr(test, test)]
+pub(crate) fn unknown_settled_by_asking_again() {
     holds(it_took_effect);
 }
 
-#[test]
-fn unknown_settled_in_the_background() {
+#[cfg_attr(test, test)]
+pub(crate) fn unknown_settled_in_the_background() {
     holds(it_was_settled_meanwhile);
 }
 
-#[test]
-fn unknown_that_never_arrived_never_will() {
+#[cfg_attr(test, test)]
+pub(crate) fn unknown_that_never_arrived_never_will() {
     holds(it_never_arrived);
 }
 
-#[test]
-fn unknown_that_is_asked_for_may_take_effect_now() {
+#[cfg_attr(test, test)]
+pub(crate) fn unknown_that_is_asked_for_may_take_effect_now() {
     holds(it_takes_effect_now);
 }
 

@@ -55,13 +55,13 @@ async fn a_call_may_wait_in_vain(mut world: World) {
     assert_eq!(ledger.echo("now".into()).await.unwrap(), "now");
 }
 
-#[test]
-fn window_and_backpressure() {
+#[cfg_attr(test, test)]
+pub(crate) fn window_and_backpressure() {
     holds(calls_wait_for_their_turn);
 }
 
-#[test]
-fn a_full_window_does_not_outlast_a_deadline() {
+#[cfg_attr(test, test)]
+pub(crate) fn a_full_window_does_not_outlast_a_deadline() {
     holds(a_call_may_wait_in_vain);
 }
 

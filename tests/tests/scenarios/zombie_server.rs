@@ -47,13 +47,13 @@ async fn it_is_stale(world: World) {
     assert!(trace.find(answer).is_some(), "{}", trace.diagram());
 }
 
-#[test]
-fn zombie_server() {
+#[cfg_attr(test, test)]
+pub(crate) fn zombie_server() {
     holds(it_finds_the_record);
 }
 
-#[test]
-fn zombie_server_after_the_ack() {
+#[cfg_attr(test, test)]
+pub(crate) fn zombie_server_after_the_ack() {
     holds(it_is_stale);
 }
 

@@ -229,7 +229,8 @@ impl Core {
     /// The response as it is, for the call that it names.
     #[inline]
     fn addressed(&self, header: &ResponseHeader) -> ResponseHeader {
-        if kept(Rule::MatchBySeq) && kept(Rule::DropDuplicateResponses) {
+        if kept(Rule::MatchBySeq) && kept(Rule::DropDuplicateResponses) && kept(Rule::KeepIdOnRetry)
+        {
             *header
         } else {
             self.mistake_call(*header)
@@ -238,6 +239,11 @@ impl Core {
 
     /// Gives a response to the oldest call, as a client without numbers would.
     fn mistake_call(&self, header: ResponseHeader) -> ResponseHeader {
+        if !kept(Rule::KeepIdOnRetry) {
+            let seq = super::send::call_of_id(header.seq);
+            let attempt = self.ring.get(seq).map_or(header.attempt, super::call::Call::attempt);
+            return ResponseHeader { seq, attempt, ..header };
+        }
         let is_pending = self.ring.get(header.seq).is_some_and(super::call::Call::is_pending);
         let by_order = !kept(Rule::MatchBySeq);
         let duplicate = !is_pending && !kept(Rule::DropDuplicateResponses);

@@ -38,6 +38,7 @@ impl Core {
     pub(super) fn send_new(&mut self, now: Time, endpoint: EndpointId, new: NewCall) -> Seq {
         let watermark = self.ring.watermark();
         let (seq, call) = self.ring.push();
+        let watermark = acknowledged(watermark, seq);
         let end = &mut self.endpoints[usize::from(endpoint.0)];
         let needs_ack = end.acked != Some(watermark) && kept(Rule::AcksHitchhike);
         let header = RequestHeader {
@@ -181,7 +182,7 @@ impl Core {
     pub(super) fn send_to(&mut self, now: Time, seq: Seq, endpoint: EndpointId) {
         let timeout = self.timeout_of(seq, endpoint);
         let bitmap = self.bitmap_for(endpoint);
-        let watermark = self.ring.watermark();
+        let watermark = acknowledged(self.ring.watermark(), seq);
         let Some(call) = self.ring.pending_mut(seq) else { return };
         let end = &mut self.endpoints[usize::from(endpoint.0)];
         let limit = end.max_frame.saturating_sub(MAX_REQUEST_HEADER);
@@ -198,9 +199,13 @@ impl Core {
         if call.attempts == 0 || kept(Rule::CountAttempts) {
             call.attempts = call.attempts.saturating_add(1);
         }
+        let (id, attempt) = match kept(Rule::KeepIdOnRetry) {
+            true => (seq, call.attempt()),
+            false => id_of_attempt(seq, call.attempt()),
+        };
         let header = RequestHeader {
-            seq,
-            attempt: call.attempt(),
+            seq: id,
+            attempt,
             age: if call.attempts > 1 { now.since(call.made_at) } else { Duration::ZERO },
             method: call.method,
             ack: needs_ack.then(|| Ack::new(watermark, bitmap)),
@@ -290,4 +295,25 @@ impl Core {
             self.unsent += 1;
         }
     }
+}
+
+/// What a request of this number acknowledges.
+#[inline]
+fn acknowledged(watermark: Seq, seq: Seq) -> Seq {
+    if kept(Rule::AckOnlyAnswered) { watermark } else { watermark.max(seq) }
+}
+
+/// How far the ids of a call's attempts are apart where each attempt has one of its own.
+const ATTEMPT_STRIDE: u64 = 512;
+
+/// The id that a retry draws, as if it were a call of its own: what must never be. See
+/// [`Rule::KeepIdOnRetry`].
+fn id_of_attempt(seq: Seq, attempt: Attempt) -> (Seq, Attempt) {
+    let earlier = u64::from(attempt.0.saturating_sub(1));
+    (Seq(seq.0 + ATTEMPT_STRIDE * earlier), Attempt::FIRST)
+}
+
+/// The call that an id was drawn for.
+pub(super) fn call_of_id(id: Seq) -> Seq {
+    Seq((id.0 - 1) % ATTEMPT_STRIDE + 1)
 }

@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use super::conflict::{Claim, Clear};
 use super::load::{EMPTY_BODY, Loaded, Written};
 use super::meta::{Blob, Change, ClientEntry, Meta, Record, RecordedOutcome, Stage, Token};
-use super::{CasBackend, Inner, anchor_key};
+use super::{Cas, CasBackend, Inner, anchor_key};
 use crate::id::Incarnation;
+use crate::rule::{Rule, kept};
 use crate::store::{
     CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, LookUp, Outcome, ReadVersion,
     Refusal, StoreError, Version, limits,
@@ -74,6 +75,7 @@ impl<B: CasBackend> Inner<B> {
         let key = anchor_key(&commit.call);
         let claim = Claim::of(&commit.call, &key);
         let seen = commit.reads.iter().find(|read| read.key == key).and_then(ReadVersion::memo);
+        let seen = seen.filter(|_| kept(Rule::CompareReads));
         if let Some(known) = seen.as_deref().and_then(|seen| known_end(seen, &commit.call)) {
             return Ok(known);
         }
@@ -96,7 +98,7 @@ impl<B: CasBackend> Inner<B> {
             claim: claim.clone(),
             anchor_key: key.clone(),
             anchor,
-            token: self.new_token(),
+            token: self.token_of(&commit.call),
         };
         let Ending { outcome, won } = run.run(commit).await?;
         if outcome == CommitOutcome::Conflict {
@@ -110,6 +112,18 @@ impl<B: CasBackend> Inner<B> {
             tokio::spawn(Arc::clone(self).unstage(key, commit.call.id, won, rest));
         }
         Ok(outcome)
+    }
+
+    /// The name of a run.
+    fn token_of(&self, call: &CallRef) -> Token {
+        if !kept(Rule::TokenPerRun) {
+            return Token(call.id.client.0, call.id.seq.0);
+        }
+        if !kept(Rule::AbortedWithoutToken) {
+            // An aborted record can only carry a token that it can tell: one of its attempt.
+            return Token(call.id.client.0, call.id.seq.0 << 16 | u64::from(call.attempt.0));
+        }
+        self.new_token()
     }
 
     /// Waits for older calls that want what this run has read. Returns whether it has waited: then
@@ -142,7 +156,8 @@ impl<B: CasBackend> Run<'_, B> {
             if self.store.confirm(&commit.reads).await? == Confirm::Changed {
                 return Ok(CommitOutcome::Conflict.into());
             }
-            return self.write_anchor(commit, None, Vec::new()).await;
+            let token = Some(self.token).filter(|_| !kept(Rule::AbortedWithoutToken));
+            return self.write_anchor(commit, token, Vec::new()).await;
         }
         let staged = match self.stage_all(commit).await {
             Ok(staged) => staged,
@@ -171,6 +186,8 @@ impl<B: CasBackend> Run<'_, B> {
             .iter()
             .filter(|read| commit.writes.iter().all(|write| write.key != read.key))
             .map(|read| (&read.key, Change::Guard));
+        let written = written.filter(|_| kept(Rule::AllLegs));
+        let only_read = only_read.filter(|_| kept(Rule::Guard));
         let others = written.chain(only_read).filter(|(key, _)| **key != self.anchor_key);
         let staging = others.map(|(key, change)| {
             let read = commit.reads.iter().find(|read| read.key == *key);
@@ -201,6 +218,7 @@ impl<B: CasBackend> Run<'_, B> {
         read: Option<&ReadVersion>,
         change: Change,
     ) -> Result<Staged, NotStaged> {
+        let read = read.filter(|_| kept(Rule::CompareReads));
         let mut loaded = match read.and_then(ReadVersion::memo::<Loaded>) {
             Some(seen) => Loaded::clone(&seen),
             None => self.store.load_effective(&key).await.map_err(NotStaged::Store)?,
@@ -248,7 +266,14 @@ impl<B: CasBackend> Run<'_, B> {
             self.take_back(&staged).await;
             return Ok(CommitOutcome::Refused(refusal).into());
         }
-        let (body, meta) = self.committed_anchor(commit, token, &staged);
+        let refreshed;
+        let anchor = if kept(Rule::AnchorReadOnce) {
+            &self.anchor
+        } else {
+            refreshed = self.store.load(&self.anchor_key).await?;
+            &refreshed
+        };
+        let (body, meta) = self.committed_anchor(anchor, commit, token, &staged);
         let id = self.call.id;
         let outcome = RecordedOutcome::of(&commit.result);
         let is_ours = |meta: &Meta| match token {
@@ -259,8 +284,17 @@ impl<B: CasBackend> Run<'_, B> {
                 found.token.is_none() && found.to_do.is_empty() && found.outcome == outcome
             }),
         };
-        let written =
-            self.store.write(&self.anchor_key, self.anchor.cas, body, &meta, is_ours).await;
+        let mut over = anchor.cas;
+        if !kept(Rule::CommitOverWhatWasRead) {
+            over = self.store.load(&self.anchor_key).await?.cas;
+        }
+        if !kept(Rule::RecordNotBefore) {
+            over = self.write_half(over, None, &meta).await?;
+        }
+        if !kept(Rule::RecordNotAfter) {
+            over = self.write_half(over, body.clone(), &anchor.meta).await?;
+        }
+        let written = self.store.write(&self.anchor_key, over, body, &meta, is_ours).await;
         match written {
             Ok(Written::Done(_)) => {
                 self.store.tidy.forget_cleared(&self.anchor_key, &meta);
@@ -278,10 +312,27 @@ impl<B: CasBackend> Run<'_, B> {
         }
     }
 
+    /// Writes the record or the effect alone, as a store would that does not write both at once.
+    async fn write_half(
+        &self,
+        over: Option<Cas>,
+        body: Option<Bytes>,
+        meta: &Meta,
+    ) -> Result<Option<Cas>, StoreError> {
+        let written = self.store.write(&self.anchor_key, over, body, meta, |_| false).await?;
+        Ok(match written {
+            Written::Done(cas) => Some(cas),
+            Written::Lost => over,
+        })
+    }
+
     /// Whether the session has ended since the run began. Looked at after the anchor was read:
     /// once the session is over, an anchor that has forgotten the call looks like one that never
     /// knew it.
     async fn is_too_late(&self, staged: &[Staged]) -> Result<Option<Refusal>, StoreError> {
+        if !kept(Rule::RecheckSession) {
+            return Ok(None);
+        }
         match self.store.check_session(self.call).await {
             Ok(checked) => Ok(checked.err()),
             Err(error) => {
@@ -294,11 +345,12 @@ impl<B: CasBackend> Run<'_, B> {
     /// The anchor as it is when the call is committed.
     fn committed_anchor(
         &self,
+        anchor: &Loaded,
         commit: &Commit,
         token: Option<Token>,
         staged: &[Staged],
     ) -> (Option<Bytes>, Meta) {
-        let mut meta = self.anchor.meta.clone();
+        let mut meta = anchor.meta.clone();
         meta.fence = None;
         self.claim.fulfil(&mut meta);
         self.store.tidy.apply(&self.anchor_key, &mut meta);
@@ -308,11 +360,15 @@ impl<B: CasBackend> Run<'_, B> {
         let watermark = entry.watermark;
         // A record with a to-do list is what decides about stages that may still be there.
         entry.records.retain(|seq, record| *seq >= watermark || !record.to_do.is_empty());
+        if !kept(Rule::KeepRecordsUntilAcked) {
+            entry.records.clear();
+        }
+        let pinning = if kept(Rule::ClearToDoSeen) { staged } else { &[] };
         let record = Record {
             hash: self.call.hash.0,
             outcome: RecordedOutcome::of(&commit.result),
             token,
-            to_do: staged.iter().map(|stage| stage.key.as_str().to_owned()).collect(),
+            to_do: pinning.iter().map(|stage| stage.key.as_str().to_owned()).collect(),
         };
         entry.records.insert(self.call.id.seq.0, record);
         let write = commit.writes.iter().find(|write| write.key == self.anchor_key);
@@ -369,6 +425,9 @@ impl From<CommitOutcome> for Ending {
 
 /// How a call has ended or why it never will, if its anchor knows.
 fn known_end(anchor: &Loaded, call: &CallRef) -> Option<CommitOutcome> {
+    if !kept(Rule::CheckIdAtCommit) {
+        return None;
+    }
     match look_for(&anchor.meta, call) {
         LookUp::Unknown => None,
         LookUp::Recorded(outcome) => Some(CommitOutcome::Recorded(outcome)),
@@ -409,16 +468,16 @@ pub(super) fn look_for(anchor: &Meta, call: &CallRef) -> LookUp {
     let none = ClientEntry::default();
     let entry = anchor.clients.get(&call.id.client.0).unwrap_or(&none);
     if let Some(record) = entry.records.get(&call.id.seq.0) {
-        if record.hash != call.hash.0 {
+        if record.hash != call.hash.0 && kept(Rule::CompareHash) {
             return LookUp::Refused(Refusal::IdReused);
         }
         let outcome: Outcome = record.outcome.outcome();
         return LookUp::Recorded(Committed::new(outcome));
     }
-    if call.id.seq.0 < entry.watermark.max(call.watermark.0) {
+    if call.id.seq.0 < entry.watermark.max(call.watermark.0) && kept(Rule::StaleAfterAck) {
         return LookUp::Refused(Refusal::Stale);
     }
-    if call.incarnation < Incarnation(entry.incarnation) {
+    if call.incarnation < Incarnation(entry.incarnation) && kept(Rule::FenceIncarnations) {
         return LookUp::Refused(Refusal::Fenced);
     }
     LookUp::Unknown

@@ -20,6 +20,7 @@ use super::load::{EMPTY_BODY, Loaded, Written};
 use super::meta::{Change, Fence, Meta, Stage, Token, Wish};
 use super::{CasBackend, CasError, Inner};
 use crate::id::{Attempt, CallId, ClientId, Seq};
+use crate::rule::{Rule, kept};
 use crate::store::{CallRef, DocKey, StoreError};
 use crate::time::WallTime;
 
@@ -149,6 +150,9 @@ impl<B: CasBackend> Inner<B> {
                 Fate::Won => return self.clear_stage(key, &loaded, Clear::Forward).await,
                 Fate::Lost => return self.clear_stage(key, &loaded, lost).await,
             }
+            if !kept(Rule::FenceBeforeRemoval) {
+                return self.clear_stage(key, &loaded, Clear::Abandoned).await;
+            }
             let patience =
                 if claim.goes_before(&stage) { PATIENCE_OF_FIRST } else { PATIENCE_OF_SECOND };
             let met_at = self.meetings.met(claim.call, stage.call());
@@ -242,6 +246,9 @@ impl<B: CasBackend> Inner<B> {
                 }
             }
             now = self.load(key).await?;
+            if !kept(Rule::LegOnce) && how == Clear::Forward {
+                now = Loaded { cas: now.cas, ..loaded.clone() };
+            }
         }
         Err(super::busy(key))
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::meta::Meta;
 use super::{Cas, CasBackend, CasError, Inner};
+use crate::rule::{Rule, kept};
 use crate::store::{DocKey, StoreError};
 
 /// A document as it was read: also one that is not there, or only logically not.
@@ -120,7 +121,18 @@ impl<B: CasBackend> Inner<B> {
             };
             match (written, &doubt) {
                 (Ok(cas), _) => return Ok(Written::Done(cas)),
-                (Err(CasError::Mismatch), None) => return Ok(Written::Lost),
+                (Err(CasError::Mismatch), None) if kept(Rule::MismatchIsLoss) => {
+                    return Ok(Written::Lost);
+                }
+                (Err(CasError::Mismatch), None) => {
+                    return Ok(Written::Done(over.unwrap_or(Cas(0))));
+                }
+                (Err(CasError::Ambiguous(cause)), _) if !kept(Rule::DoubtIsNoFailure) => {
+                    return Err(StoreError::Unavailable { cause });
+                }
+                (Err(CasError::Ambiguous(_)), _) if !kept(Rule::DoubtIsNoSuccess) => {
+                    return Ok(Written::Done(over.unwrap_or(Cas(0))));
+                }
                 (Err(error @ (CasError::Unavailable(_) | CasError::TooLarge { .. })), None) => {
                     return Err(store_error(error));
                 }

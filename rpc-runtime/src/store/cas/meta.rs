@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{CallId, ClientId, Seq};
+use crate::rule::{Rule, kept};
 use crate::store::{AbortReason, Outcome};
 
 /// All that is kept beside a document's body.
@@ -178,7 +179,8 @@ impl Meta {
 
     /// Whether the document can be removed: it is no document, and nothing here must be remembered.
     pub(super) fn is_void(&self) -> bool {
-        self.absent && self.clients.is_empty() && self.stage.is_none() && self.wish.is_none()
+        let forgets = self.clients.is_empty() || !kept(Rule::KeepEmptyDocuments);
+        self.absent && forgets && self.stage.is_none() && self.wish.is_none()
     }
 
     pub(super) fn record(&self, call: CallId) -> Option<&Record> {

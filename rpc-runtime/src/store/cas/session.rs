@@ -16,6 +16,7 @@ use super::load::{Loaded, Written};
 use super::meta::Meta;
 use super::{CasBackend, Inner};
 use crate::id::{ClientId, Identity, Incarnation, Seq, SessionId, SessionSecret};
+use crate::rule::{Rule, kept};
 use crate::store::{CallRef, DocKey, Lease, Refusal, Resume, StoreError};
 use crate::time::WallTime;
 
@@ -80,7 +81,8 @@ impl<B: CasBackend> Inner<B> {
                 closed: false,
             };
             // An id whose document is there already was given out by somebody: take the next.
-            if self.write_body(&session_key(client), None, &body).await? {
+            let is_new = self.write_body(&session_key(client), None, &body).await?;
+            if is_new || !kept(Rule::NeverReuseClientIds) {
                 self.sessions.note(client, &body);
                 return Ok(SessionId { client, incarnation: Incarnation::FIRST });
             }
@@ -100,10 +102,11 @@ impl<B: CasBackend> Inner<B> {
             let Some(mut body) = session_of(&loaded)? else { return Ok(Resume::Closed) };
             let known_secret = STANDARD_NO_PAD.decode(&body.secret).unwrap_or_default();
             let is_its_own = body.identity == identity.name() && same(&known_secret, &secret.0);
+            let is_its_own = is_its_own || !kept(Rule::IdentityOfPeer);
             if !is_its_own || body.closed || self.has_expired(&body) {
                 return Ok(Resume::Closed);
             }
-            if session.incarnation.0 < body.incarnation {
+            if session.incarnation.0 < body.incarnation && kept(Rule::FenceIncarnations) {
                 let current = Incarnation(body.incarnation);
                 return Ok(Resume::Fenced { current });
             }
@@ -195,7 +198,7 @@ impl<B: CasBackend> Inner<B> {
         let is_over = known.closed || known.until <= now;
         Ok(if is_over || call.incarnation > known.incarnation {
             Err(Refusal::SessionClosed)
-        } else if call.incarnation < known.incarnation {
+        } else if call.incarnation < known.incarnation && kept(Rule::FenceIncarnations) {
             Err(Refusal::Fenced)
         } else {
             Ok(())
@@ -257,7 +260,8 @@ impl<B: CasBackend> Inner<B> {
             let body: IdsBody = body_of(&loaded)?.unwrap_or_default();
             // Zero names no client.
             let first = body.next.max(1);
-            let taken = IdsBody { next: first + ID_BLOCK };
+            let block = if kept(Rule::NeverReuseClientIds) { ID_BLOCK } else { 0 };
+            let taken = IdsBody { next: first + block };
             if self.write_body(&key, loaded.cas, &taken).await? {
                 *self.sessions.lock_ids() = first..first + ID_BLOCK;
             }

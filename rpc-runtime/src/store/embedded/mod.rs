@@ -63,6 +63,7 @@ use super::{
     Store, StoreError, StoreFuture, Versioned, limits, sealed,
 };
 use crate::id::{ClientId, Identity, Seq, SessionId, SessionSecret};
+use crate::rule::{Captured, Rule, kept};
 use crate::time::WallTime;
 
 /// A store in a directory of this machine.
@@ -139,6 +140,7 @@ impl EmbeddedStore {
             work: Condvar::new(),
             room: Semaphore::new(max_permits as usize),
             max_permits,
+            stops_after_failure: Captured::of(Rule::StopAfterFailedSync),
         });
         let of_writer = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
@@ -304,6 +306,7 @@ struct Shared {
     /// One permit for each byte that may be applied and not durable. First come, first served.
     room: Semaphore,
     max_permits: u32,
+    stops_after_failure: Captured,
 }
 
 impl Shared {
@@ -342,7 +345,9 @@ impl Shared {
         }
         match applied {
             Applied::Committed(outcome, flush) => {
-                flush.wait().await.map_err(FlushError::for_write)?;
+                if kept(Rule::WaitForSync) {
+                    flush.wait().await.map_err(FlushError::for_write)?;
+                }
                 Ok(CommitOutcome::Committed(Committed::new(outcome)))
             }
             Applied::Recorded(outcome, flush) => {

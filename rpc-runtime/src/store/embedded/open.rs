@@ -22,6 +22,7 @@ use super::layout;
 use super::snapshot::Snapshot;
 use super::state::{Recorded, State};
 use crate::id::{ClientId, Seq};
+use crate::rule::{Rule, kept};
 use crate::store::sessions::Sessions;
 
 const LOCK_FILE: &str = "lock";
@@ -252,7 +253,10 @@ fn load(database: &Database, config: &EmbeddedConfig) -> Result<State, FailureCa
         Some(row) => Ok(row.value()),
         None => Err(FailureCause::from(layout::MALFORMED_META)),
     };
-    let next_client = ClientId(number(layout::META_NEXT_CLIENT)?);
+    let next_client = match kept(Rule::NeverReuseClientIds) {
+        true => ClientId(number(layout::META_NEXT_CLIENT)?),
+        false => ClientId(1),
+    };
     let last = Lsn(number(layout::META_LAST_LSN)?);
 
     let mut sessions = Sessions::new(next_client, config.max_sessions);

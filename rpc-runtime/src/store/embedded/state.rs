@@ -14,6 +14,7 @@ use super::error::{Failure, FailureCause, FlushError};
 use super::generation::{Flush, Generation, Lsn};
 use super::snapshot::Snapshot;
 use crate::id::{ClientId, Seq};
+use crate::rule::{Rule, kept};
 use crate::store::sessions::{Record, Session, Sessions, Settled, settle};
 use crate::store::{CallRef, Commit, DocKey, Outcome, ReadVersion, Refusal, Version, Versioned};
 
@@ -146,13 +147,14 @@ impl State {
         permits: usize,
     ) -> Result<Applied, FailureCause> {
         match self.judge(&commit.call)? {
+            _ if !kept(Rule::CheckIdAtCommit) => {}
             Verdict::New => {}
             Verdict::Recorded(outcome, flush) => return Ok(Applied::Recorded(outcome, flush)),
             Verdict::Refused(refusal, flush) => return Ok(Applied::Refused(refusal, flush)),
         }
         match self.check(&commit.reads)? {
-            Reads::Changed => Ok(Applied::Conflict),
-            Reads::Hold(_) => Ok(self.insert(commit, permits)),
+            Reads::Changed if kept(Rule::CompareReads) => Ok(Applied::Conflict),
+            Reads::Changed | Reads::Hold(_) => Ok(self.insert(commit, permits)),
         }
     }
 
@@ -257,7 +259,8 @@ impl State {
         let lsn = Lsn(self.active.last.0 + 1);
         self.active.last = lsn;
         self.active.permits += permits;
-        for write in writes {
+        let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
+        for write in writes.into_iter().take(legs) {
             let document = Versioned::new(Version(lsn.0), write.body);
             self.active.documents.insert(write.key, document);
         }

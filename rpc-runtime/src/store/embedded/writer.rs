@@ -34,6 +34,10 @@ pub(super) fn run(shared: &Shared, database: Database) {
                 shared.room.add_permits(generation.permits);
                 generation.flush.finish(Ok(()));
             }
+            Err(_) if !shared.stops_after_failure.kept() => {
+                shared.room.add_permits(generation.permits);
+                generation.flush.finish(Ok(()));
+            }
             Err(WriteError { step, reached_commit, cause }) => {
                 let failure = shared.fail(step, cause);
                 generation.flush.finish(Err(if reached_commit {
