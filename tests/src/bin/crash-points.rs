@@ -29,7 +29,7 @@ use rpc_tests::crash_points::{Blow, Case, Counts, Report, Settings, explore, rep
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Only these: a kind of call (read, write, error, error-on-retry, transfer, guarded, delete,
-    /// anchorless, aborted, given-up, slow, overtaken, acknowledged, session, collection), `dropped` for commits that
+    /// anchorless, aborted, given-up, slow, overtaken, failed-over, acknowledged, session, collection), `dropped` for commits that
     /// are dropped, or `power` for the disk of the embedded store. May be repeated.
     #[arg(long, value_name = "CASE", value_parser = part)]
     only: Vec<Part>,

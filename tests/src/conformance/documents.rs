@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rpc::store::{CommitOutcome, Store};
 use tokio::task::JoinSet;
 
-use super::{Caller, Draft, Harness, body, commit, key, must_commit, read};
+use super::{
+    Caller, Draft, Harness, body, commit, key, must_be_recorded, must_commit, read, success,
+};
 
 /// Of many calls that saw no document and insert it, one does.
 pub async fn insert_if_absent_has_one_winner(harness: &impl Harness) {
@@ -249,4 +251,19 @@ pub async fn a_deletion_survives_a_reopen(harness: &impl Harness) {
     assert_eq!(body(&*store, &doc).await, None, "it is deleted");
     let Some(store) = harness.reopen(store).await else { return };
     assert_eq!(body(&*store, &doc).await, None, "it is still deleted");
+}
+
+/// The record of an earlier call on a document stays when another call removes the document.
+pub async fn a_deletion_takes_no_records_with_it(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let (doc, other) = (key("doc"), key("other"));
+    must_commit(&*store, caller.commit(1).putting(&doc, b"here")).await;
+    let mut removal = caller.commit(2).deleting(&doc).putting(&other, b"instead");
+    removal.call.anchor = Some(other.clone());
+    must_commit(&*store, removal).await;
+    let elsewhere = harness.other_handle(&store).await;
+    assert_eq!(body(&*elsewhere, &doc).await, None, "it is removed");
+    must_be_recorded(&*elsewhere, &caller.call(1), &success(&1u64.to_le_bytes())).await;
+    assert_eq!(body(&*elsewhere, &doc).await, None, "and stays so");
 }

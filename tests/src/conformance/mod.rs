@@ -107,7 +107,8 @@ macro_rules! conformance_tests {
                 an_absence_that_came_back_is_no_conflict, a_blind_write_never_conflicts,
                 writes_to_many_documents_are_atomic, a_conflict_applies_nothing,
                 write_skew_is_refused, documents_survive_a_reopen,
-                versions_are_not_reused_after_a_reopen, a_deletion_survives_a_reopen;
+                versions_are_not_reused_after_a_reopen, a_deletion_survives_a_reopen,
+                a_deletion_takes_no_records_with_it;
             records: a_retry_gets_the_success, a_retry_gets_the_business_error,
                 a_retry_gets_the_abort, a_retry_after_a_reopen_gets_the_result,
                 a_delayed_first_run_gets_the_record, the_record_wins_over_a_conflict,

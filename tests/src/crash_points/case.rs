@@ -34,6 +34,8 @@ pub enum Case {
     Slow,
     /// A write that runs while two later calls of its client begin and end.
     Overtaken,
+    /// A write of two sends at most, the first of which has its effect and no answer.
+    FailedOver,
     /// A write and the acknowledgement of it, which travels alone.
     Acknowledged,
     /// A session from its first hello to its goodbye, with a write.
@@ -60,7 +62,7 @@ const SHORT: Duration = Duration::from_millis(300);
 
 impl Case {
     /// All of them.
-    pub const ALL: [Case; 15] = [
+    pub const ALL: [Case; 16] = [
         Case::Read,
         Case::Write,
         Case::Error,
@@ -73,6 +75,7 @@ impl Case {
         Case::GivenUp,
         Case::Slow,
         Case::Overtaken,
+        Case::FailedOver,
         Case::Acknowledged,
         Case::Session,
         Case::Collection,
@@ -94,6 +97,7 @@ impl Case {
             Case::GivenUp => "given-up",
             Case::Slow => "slow",
             Case::Overtaken => "overtaken",
+            Case::FailedOver => "failed-over",
             Case::Acknowledged => "acknowledged",
             Case::Session => "session",
             Case::Collection => "collection",
@@ -131,6 +135,9 @@ impl Case {
             | Case::Acknowledged
             | Case::Session
             | Case::Collection => ended(ledger.deposit(dave(), 10, struck), again).await,
+            Case::FailedOver => {
+                ended(ledger.deposit(dave(), 10, struck).max_attempts(2), again).await
+            }
             Case::Error | Case::ErrorOnRetry => {
                 ended(ledger.withdraw(alice(), 1_000, struck), again).await
             }

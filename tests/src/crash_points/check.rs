@@ -23,6 +23,11 @@ const SETTLED: Duration = Duration::from_secs(60);
 /// How long a server may take to answer a request of which everything is recorded.
 const ANSWERED: Duration = Duration::from_millis(400);
 
+/// How many answers are dropped: several times as many as there are places for.
+const DROPPED: u64 = 5 * MAX_IN_FLIGHT as u64;
+/// How long an answer may take when nothing is planned against it.
+const HEARD: Duration = Duration::from_millis(20);
+
 /// Waits until a call that its caller dropped is settled: recorded, if it is a write.
 pub(super) async fn until_settled(cluster: &Cluster, case: Case) -> Result<(), String> {
     let answered = cluster.network.until_sent(|frame| {
@@ -42,7 +47,9 @@ pub(super) async fn outcome(
     cluster: &Cluster,
     case: Case,
     ended: Option<&Ended>,
+    has_next: bool,
 ) -> Result<bool, String> {
+    attempts_are_counted(&cluster.network.trace())?;
     let expected = case.outcome();
     let has_effect = match ended {
         Some(Ended::NotExecuted(_)) if matches!(expected, Ended::NotExecuted(_)) => false,
@@ -54,7 +61,7 @@ pub(super) async fn outcome(
             None => false,
         },
     };
-    holdings(cluster, case, has_effect, false).await?;
+    holdings(cluster, case, has_effect, has_next).await?;
     Ok(has_effect)
 }
 
@@ -152,9 +159,19 @@ pub(super) async fn replays(
     Ok(())
 }
 
+/// The next call of the client goes through, on what the struck one left behind.
+pub(super) async fn next_call(ledger: &LedgerClient, case: Case) -> Result<(), String> {
+    let has_effect = !matches!(case.outcome(), Ended::NotExecuted(_));
+    let bob = case.holdings(has_effect)[1].1.as_ref().map_or(0, |bob| bob.0);
+    match ledger.deposit("bob".into(), ADDED, NEXT.to_owned()).await {
+        Ok(balance) if balance == bob + ADDED => Ok(()),
+        other => Err(format!("the next call adds {ADDED} to {bob} and says {other:?}")),
+    }
+}
+
 /// The next call of the client goes through, on what the struck one left behind, and whatever late
 /// copies of that one are answered meanwhile: their answers are not taken for its own.
-pub(super) async fn next_call(
+pub(super) async fn next_call_among_copies(
     cluster: &Cluster,
     ledger: &LedgerClient,
     case: Case,
@@ -192,7 +209,7 @@ pub(super) fn ran_once(cluster: &Cluster) -> Result<(), String> {
 
 /// Drops more calls, each with its answer, than may be in flight: their places are free again.
 pub(super) async fn dropped_answers(ledger: &LedgerClient) -> Result<(), String> {
-    for number in 0..=MAX_IN_FLIGHT {
+    for number in 0..DROPPED {
         let mut call = ledger.deposit("erin".into(), 1, format!("unheard {number}"));
         let polled = std::future::poll_fn(|context| {
             std::task::Poll::Ready(Pin::new(&mut call).poll(context).is_ready())
@@ -200,11 +217,11 @@ pub(super) async fn dropped_answers(ledger: &LedgerClient) -> Result<(), String>
         if polled.await {
             return Err("a call is over before it has begun".to_owned());
         }
-        tokio::time::sleep(ANSWERED).await;
+        tokio::time::sleep(HEARD).await;
     }
     let heard = ledger.deposit("erin".into(), 1, "heard".to_owned()).deadline(SETTLED);
     match heard.await {
-        Ok(balance) if balance == u64::from(MAX_IN_FLIGHT) + 2 => Ok(()),
+        Ok(balance) if balance == DROPPED + 1 => Ok(()),
         other => Err(format!("after dropped answers, the next call says {other:?}")),
     }
 }
@@ -299,6 +316,18 @@ fn recorded(trace: &Trace) -> Result<Option<(ResponseStatus, Vec<u8>)>, String> 
         }
     }
     Ok(record)
+}
+
+/// Every send of the call has a number of its own.
+fn attempts_are_counted(trace: &Trace) -> Result<(), String> {
+    let mut sent = Vec::new();
+    for frame in trace.frames().filter(|frame| frame.is_request(SEQ)) {
+        if sent.contains(&frame.attempt()) {
+            return Err(format!("two sends of one call look the same: {frame}"));
+        }
+        sent.push(frame.attempt());
+    }
+    Ok(())
 }
 
 /// A response to a retry of a write is committed: an earlier attempt may still be under way.

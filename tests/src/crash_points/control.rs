@@ -65,6 +65,8 @@ struct State {
     welcomed: BTreeSet<Arc<str>>,
     /// Whether the very first request is lost on its way.
     loses_first: bool,
+    /// Whether the server crashes that first answers with what it has recorded.
+    crashes_at_answer: bool,
     /// Whether goodbyes are lost.
     loses_goodbyes: bool,
     /// Whether nothing comes from the client any more, nor gets there.
@@ -102,6 +104,11 @@ impl Control {
     /// Loses the very first request of all on its way.
     pub(super) fn lose_first_request(&self) {
         self.lock().loses_first = true;
+    }
+
+    /// Lets the server crash that first answers with what it has recorded, in place of its answer.
+    pub(super) fn crash_at_answer(&self) {
+        self.lock().crashes_at_answer = true;
     }
 
     /// Loses all goodbyes from now on.
@@ -162,6 +169,11 @@ impl Control {
         if state.loses_first && frame.is_any_request() {
             state.loses_first = false;
             return Fate::Lose;
+        }
+        if state.crashes_at_answer && frame.is_committed() {
+            state.crashes_at_answer = false;
+            self.crash(&mut state, &server);
+            return Fate::CutBefore;
         }
         if state.is_client_gone {
             return Fate::Lose;
@@ -226,11 +238,7 @@ impl Control {
         state.since.clear();
         state.hit.push((step, side_of(point)));
         match state.blow {
-            Blow::Crash => {
-                state.alive.retain(|life| life.server != *server);
-                state.welcomed.remove(server);
-                let _nobody_restarts_it = self.struck.send(Struck::Crash(Arc::clone(server)));
-            }
+            Blow::Crash => self.crash(state, server),
             Blow::Stall => {
                 for life in state.alive.iter().filter(|life| life.server == *server) {
                     life.frozen.send_replace(true);
@@ -248,6 +256,12 @@ impl Control {
             Blow::Trouble => {}
         }
         Verdict::Strike(state.blow, side_of(point))
+    }
+
+    fn crash(&self, state: &mut State, server: &Arc<str>) {
+        state.alive.retain(|life| life.server != *server);
+        state.welcomed.remove(server);
+        let _nobody_restarts_it = self.struck.send(Struck::Crash(Arc::clone(server)));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

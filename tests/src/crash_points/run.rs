@@ -61,7 +61,7 @@ pub(super) fn run(place: &Place) -> Result<Ran, String> {
             case if place.blow == Blow::Outlive && !place.points.is_empty() => {
                 outlived(&cluster, case).await
             }
-            case => call(&cluster, case, place.points.is_empty()).await,
+            case => call(&cluster, place).await.map_err(|what| format!("{case:?}: {what}")),
         }
     });
     let ended = match ended {
@@ -76,7 +76,8 @@ pub(super) fn run(place: &Place) -> Result<Ran, String> {
     }
 }
 
-async fn call(cluster: &Cluster, case: Case, is_quiet: bool) -> Result<(), String> {
+async fn call(cluster: &Cluster, place: &Place) -> Result<(), String> {
+    let case = place.case;
     open_accounts(cluster).await;
     cluster.start();
     let ack_delay = if case == Case::Acknowledged { ALONE } else { WITH_THE_NEXT };
@@ -84,6 +85,9 @@ async fn call(cluster: &Cluster, case: Case, is_quiet: bool) -> Result<(), Strin
     cluster.until_connected(&ledger).await?;
     if case == Case::ErrorOnRetry {
         cluster.control.lose_first_request();
+    }
+    if case == Case::FailedOver {
+        cluster.control.crash_at_answer();
     }
     let mut gates = Vec::new();
     if case.waits() {
@@ -94,25 +98,32 @@ async fn call(cluster: &Cluster, case: Case, is_quiet: bool) -> Result<(), Strin
         tokio::try_join!(make(cluster, &ledger, case), meanwhile(&ledger, case, &gates))?;
     tokio::time::sleep(AFTERWARDS).await;
     cluster.control.disarm();
+    // Whoever stands still wakes up when the next call, too, has gone over what it was about to do.
+    let has_next = place.blow == Blow::Stall && ended.is_some();
+    if has_next {
+        check::next_call(&ledger, case).await?;
+    }
     cluster.thaw().await;
     cluster.until_connected(&ledger).await?;
     tokio::time::sleep(NOTICED).await;
     if ended.is_none() {
         check::until_settled(cluster, case).await?;
     }
-    let has_effect = check::outcome(cluster, case, ended.as_ref()).await?;
+    let has_effect = check::outcome(cluster, case, ended.as_ref(), has_next).await?;
     check::stages(cluster).await?;
-    if case == Case::Slow && is_quiet {
+    if case == Case::Slow && place.points.is_empty() {
         check::ran_once(cluster)?;
     }
     // What must be remembered is not collected, however often somebody looks.
     let life = cluster.control.begin_life("early collector");
     collect(cluster.store.clone(), cluster.handle(&life)).await;
     let overtaken = case == Case::Overtaken && ended.is_none();
-    let acknowledged = case == Case::Acknowledged || overtaken;
+    let acknowledged = case == Case::Acknowledged || overtaken || has_next;
     check::replays(cluster, case, acknowledged).await?;
-    check::holdings(cluster, case, has_effect, false).await?;
-    check::next_call(cluster, &ledger, case, has_effect).await?;
+    check::holdings(cluster, case, has_effect, has_next).await?;
+    if !has_next {
+        check::next_call_among_copies(cluster, &ledger, case, has_effect).await?;
+    }
     if case == Case::GivenUp {
         check::dropped_answers(&ledger).await?;
     }
@@ -160,7 +171,7 @@ async fn session(cluster: &Cluster) -> Result<(), String> {
     cluster.control.disarm();
     cluster.thaw().await;
     tokio::time::sleep(NOTICED).await;
-    let has_effect = check::outcome(cluster, Case::Session, ended.as_ref()).await?;
+    let has_effect = check::outcome(cluster, Case::Session, ended.as_ref(), false).await?;
     check::stages(cluster).await?;
     check::sessions(cluster).await?;
     check::holdings(cluster, Case::Session, has_effect, false).await?;

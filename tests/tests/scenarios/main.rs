@@ -45,7 +45,7 @@
 //! | no more calls in flight than the window allows | `window_and_backpressure.rs` |
 
 mod ack_up_to_the_gap;
-#[cfg(not(test))]
+#[allow(dead_code)]
 pub(crate) mod all;
 mod both_servers_at_once;
 mod business_error_saw_one_state;
