@@ -8,7 +8,7 @@ use crate::conformance::stores::{Memory, OnDisk, Simulated};
 use crate::conformance::{self, Harness};
 use crate::crash_points::{Blow, Case, Settings, explore};
 use crate::world::{quietly, quietly_with_threads, silently};
-use crate::{cas_chaos, model};
+use crate::{cas_chaos, model, panics, sim};
 
 /// A test by name, which panics if it does not hold.
 pub type Scenario = (&'static str, fn());
@@ -24,6 +24,8 @@ pub enum Layer {
     CrashPoints,
     /// Power cuts and failures of the embedded store's disk, at every step.
     Disk,
+    /// Whole worlds of clients, servers, network and store, from seeds.
+    Sim,
     /// Many servers on a store with faults, from seeds.
     Chaos,
     /// The model of the store protocol, which has this bug too.
@@ -32,17 +34,20 @@ pub enum Layer {
 
 /// How long one test of the conformance suite may take.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How many worlds of the simulation a seed stands for: they are small.
+const WORLDS_PER_SEED: u64 = 10;
 /// How many pairs of crashes of each kind of call a bug is given, beside all single points.
 const PAIRS: u64 = 400;
 
 impl Layer {
     /// All of them; those that mostly take less time first.
-    pub const ALL: [Layer; 6] = [
+    pub const ALL: [Layer; 7] = [
         Layer::Conformance,
-        Layer::CrashPoints,
         Layer::Scenarios,
+        Layer::Sim,
         Layer::Chaos,
         Layer::Model,
+        Layer::CrashPoints,
         Layer::Disk,
     ];
 
@@ -54,6 +59,7 @@ impl Layer {
             Layer::Scenarios => "scenarios",
             Layer::CrashPoints => "crash-points",
             Layer::Disk => "disk",
+            Layer::Sim => "sim",
             Layer::Chaos => "chaos",
             Layer::Model => "model",
         }
@@ -68,6 +74,7 @@ impl Layer {
             Layer::Scenarios => has(&[Code::Client, Code::Server, Code::Local]),
             Layer::CrashPoints => has(&[Code::Client, Code::Server, Code::Cas, Code::Embedded]),
             Layer::Disk => has(&[Code::Embedded]),
+            Layer::Sim => has(&[Code::Client, Code::Server, Code::Local, Code::Cas]),
             Layer::Chaos => has(&[Code::Cas]),
             Layer::Model => bug.model.is_some(),
         }
@@ -88,6 +95,10 @@ impl Layer {
             }
             Layer::CrashPoints => crash_points_notice(),
             Layer::Disk => explored(&Settings { power: true, ..nothing() }),
+            Layer::Sim => {
+                let mut worlds = seeds.start * WORLDS_PER_SEED..seeds.end * WORLDS_PER_SEED;
+                worlds.find(|seed| world_notices(*seed)).map(seed_named)
+            }
             Layer::Chaos => seeds.find(|seed| cas_chaos::run(*seed).is_err()).map(seed_named),
             Layer::Model => bug.and_then(|bug| bug.model).and_then(model_notices),
         }
@@ -138,6 +149,10 @@ fn nothing() -> Settings {
         dropped: false,
         power: false,
     }
+}
+
+fn world_notices(seed: u64) -> bool {
+    panics::quietly(|| sim::run(seed, &sim::Settings::default())).violation.is_some()
 }
 
 fn model_notices(name: &str) -> Option<String> {
