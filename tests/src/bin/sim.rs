@@ -17,7 +17,7 @@ use rpc_tests::sim::{self, Plan, Settings, Shrunk, Totals, Violation};
 ///
 /// A seed is a world, always the same one, on virtual time. When a world breaks a rule, its seed is
 /// printed, with a smaller plan that breaks the same rule, and a sequence diagram of that (mermaid;
-/// https://mermaid.live shows it). `--seed` replays one seed and prints all that happened.
+/// <https://mermaid.live> shows it). `--seed` replays one seed and prints all that happened.
 ///
 /// Fails too when the run has not shown enough: each pair of a fault and a step of the protocol must
 /// have met, half of the calls must have succeeded, and records, stages and fences must have been
