@@ -169,7 +169,8 @@ impl<S: Service> Run<'_, S> {
                 match self.try_write(decoded, call, retry).await {
                     Ok(answer) => return answer,
                     Err(Conflict) => {
-                        contender.get_or_insert(Contender { store: &**self.store, call });
+                        // One for all runs of the call: what it holds is given up when it goes.
+                        contender.get_or_insert_with(|| Contender { store: &**self.store, call });
                         yield_once().await;
                     }
                 }

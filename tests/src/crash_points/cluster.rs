@@ -12,6 +12,7 @@ use rpc::store::{DocKey, Store};
 use rpc::time::WallTime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::backend::Steps;
 use super::control::{Control, Life, Struck};
@@ -41,14 +42,27 @@ pub(super) struct Cluster {
     running: Mutex<HashMap<Arc<str>, JoinHandle<()>>>,
 }
 
+/// What every run's wall clock begins with.
+const BEGINNING: WallTime = WallTime(1_800_000_000_000);
+/// How far the wall clock of the second server is ahead of the first one's: within the margin.
+const SKEW: Duration = Duration::from_secs(1);
+
 thread_local! {
-    /// How far the wall clock of this thread's servers is ahead of the machine's, in milliseconds.
+    /// When this thread's run began.
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// How far the wall clock of this thread's run was put forward, in milliseconds.
     static AHEAD: Cell<u64> = const { Cell::new(0) };
 }
 
 /// The wall clock of a run.
 pub(super) fn wall() -> WallTime {
-    WallTime::now() + Duration::from_millis(AHEAD.get())
+    let since = BEGAN.get().map_or(Duration::ZERO, |began| began.elapsed());
+    BEGINNING + since + Duration::from_millis(AHEAD.get())
+}
+
+/// The wall clock of a server.
+fn wall_of(server: &str) -> fn() -> WallTime {
+    if server == SERVERS[1] { || wall() + SKEW } else { wall }
 }
 
 /// Puts the wall clock of a run forward.
@@ -64,6 +78,7 @@ impl Cluster {
         struck: mpsc::UnboundedReceiver<Struck>,
     ) -> Arc<Cluster> {
         AHEAD.set(0);
+        BEGAN.set(Some(Instant::now()));
         let judge = Arc::clone(&control);
         network.script(move |frame| judge.judge(frame));
         let cluster = Arc::new(Cluster {
@@ -99,7 +114,7 @@ impl Cluster {
             control: Arc::clone(&self.control),
             life: life.clone(),
         };
-        CasStore::with_seed(steps, life.number, wall)
+        CasStore::with_seed(steps, life.number, wall_of(&life.server))
     }
 
     /// Connects a client to both servers.
@@ -140,8 +155,10 @@ impl Cluster {
         let life = self.control.begin_life(server);
         let store: Arc<dyn Store> = Arc::new(self.handle(&life));
         let ledger = LedgerServer::new(LedgerOn::new(server, &self.gates));
-        let serving =
-            rpc::Server::builder(ledger, store).listen_on(self.network.listen(server)).serve();
+        let serving = rpc::Server::builder(ledger, store)
+            .wall_clock(wall_of(server))
+            .listen_on(self.network.listen(server))
+            .serve();
         let task = tokio::spawn(serving);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.insert(Arc::clone(&life.server), task);
