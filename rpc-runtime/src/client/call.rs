@@ -26,11 +26,18 @@ pub struct Call<A, T, E> {
     method: MethodId,
     kind: Kind,
     deadline: Duration,
+    /// What few calls ask for; boxed, since calls are moved.
+    wishes: Option<Box<Wishes>>,
+    stage: Stage<A>,
+    /// Only if somebody listens.
+    span: Option<Box<tracing::Span>>,
+    result: PhantomData<fn() -> Result<T, E>>,
+}
+
+/// How a call is to be made, where that is not as usual.
+struct Wishes {
     options: CallOptions,
     ask_again: Option<CallId>,
-    stage: Stage<A>,
-    span: tracing::Span,
-    result: PhantomData<fn() -> Result<T, E>>,
 }
 
 /// How far a call's future has come.
@@ -48,16 +55,14 @@ impl<A, T, E> Unpin for Call<A, T, E> {}
 impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     pub(super) fn new(client: Client, method: MethodId, kind: Kind, arguments: A) -> Self {
         let deadline = client.shared().config.deadline;
-        let options = CallOptions { max_attempts: u32::MAX, hedge: Hedge::Never, trace: None };
         Call {
             client,
             method,
             kind,
             deadline,
-            options,
-            ask_again: None,
+            wishes: None,
             stage: Stage::Prepared(arguments),
-            span: tracing::Span::none(),
+            span: None,
             result: PhantomData,
         }
     }
@@ -72,19 +77,19 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     /// The most sends, the first among them; at least 1. Default: as many as the deadline and the
     /// retry budget allow. To find out how a call ended is not limited by it.
     pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.options.max_attempts = attempts.max(1);
+        self.wishes().options.max_attempts = attempts.max(1);
         self
     }
 
     /// Asks a second server before the first one's time is up.
     pub fn hedge(mut self, hedge: Hedge) -> Self {
-        self.options.hedge = hedge;
+        self.wishes().options.hedge = hedge;
         self
     }
 
     /// Sends a trace context along.
     pub fn trace(mut self, trace: TraceContext) -> Self {
-        self.options.trace = Some(trace);
+        self.wishes().options.trace = Some(trace);
         self
     }
 
@@ -92,12 +97,40 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     /// [`CallError::OutcomeUnknown`], and the arguments of that call. If it took effect, this
     /// returns its result; if not, it may still take effect now, once.
     pub fn ask_again(mut self, id: CallId) -> Self {
-        self.ask_again = Some(id);
+        self.wishes().ask_again = Some(id);
         self
+    }
+
+    fn wishes(&mut self) -> &mut Wishes {
+        let usual = || Box::new(Wishes { options: CallOptions::USUAL, ask_again: None });
+        self.wishes.get_or_insert_with(usual)
     }
 
     /// Hands the encoded call to the core.
     fn start(
+        &mut self,
+        context: &mut Context<'_>,
+        arguments: Vec<u8>,
+    ) -> Poll<Result<T, CallError<E>>> {
+        let is_usual = self.wishes.is_none() && !self.deadline.is_zero();
+        let started = match is_usual {
+            true => self.client.shared().with(|core| {
+                let (method, kind, deadline) = (self.method, self.kind, self.deadline);
+                core.start_untimed(method, kind, deadline, arguments, context.waker())
+            }),
+            false => Err(arguments),
+        };
+        match started {
+            Ok(seq) => {
+                self.note_started(seq);
+                Poll::Pending
+            }
+            Err(arguments) => self.start_timed(context, arguments, None),
+        }
+    }
+
+    /// As [`start`](Call::start), where something is out of the usual.
+    fn start_timed(
         &mut self,
         context: &mut Context<'_>,
         arguments: Vec<u8>,
@@ -109,9 +142,11 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
             io_buffer::put_message(arguments);
             return Poll::Ready(Err(CallError::NotExecuted(NotExecuted::Deadline)));
         }
-        let (method, kind, options) = (self.method, self.kind, self.options);
+        let (method, kind) = (self.method, self.kind);
+        let options = self.wishes.as_ref().map(|wishes| Box::new(wishes.options));
+        let ask_again = self.wishes.as_ref().and_then(|wishes| wishes.ask_again);
         let waker = context.waker();
-        let started = self.client.shared().with(|core| match self.ask_again {
+        let started = self.client.shared().with(|core| match ask_again {
             None => {
                 let started = core.start(now, method, kind, options, deadline, arguments, waker);
                 if let Err(StartError::WindowFull(_)) = &started {
@@ -125,13 +160,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         });
         match started {
             Ok(seq) => {
-                self.stage = Stage::InFlight(seq);
-                self.span = tracing::debug_span!(
-                    "rpc",
-                    method = self.client.shared().method_name(self.method),
-                    id = %self.client.shared().with(|core| core.call_id(seq)),
-                    attempts = tracing::field::Empty,
-                );
+                self.note_started(seq);
                 Poll::Pending
             }
             Err(Started::Settled(settled)) => Poll::Ready(self.finish(settled)),
@@ -146,6 +175,18 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     }
 
     #[inline]
+    fn note_started(&mut self, seq: Seq) {
+        self.stage = Stage::InFlight(seq);
+        let span = tracing::debug_span!(
+            "rpc",
+            method = self.client.shared().method_name(self.method),
+            id = %self.client.shared().with(|core| core.call_id(seq)),
+            attempts = tracing::field::Empty,
+        );
+        self.span = (!span.is_none()).then(|| Box::new(span));
+    }
+
+    #[inline]
     fn poll_result(
         &mut self,
         context: &mut Context<'_>,
@@ -153,7 +194,9 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     ) -> Poll<Result<T, CallError<E>>> {
         let polled = self.client.shared().with(|core| core.poll_call(seq, context.waker()));
         polled.map(|settled| {
-            self.span.record("attempts", settled.attempts);
+            if let Some(span) = &self.span {
+                span.record("attempts", settled.attempts);
+            }
             self.finish(settled)
         })
     }
@@ -194,14 +237,16 @@ impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
             Stage::Prepared(arguments) => {
                 let mut encoded = io_buffer::take_message();
                 match encode_value(&arguments, &mut encoded) {
-                    Ok(()) => call.start(context, encoded, None),
+                    Ok(()) => call.start(context, encoded),
                     Err(error) => {
                         let reason = NotExecuted::Encode(error.to_string());
                         Poll::Ready(Err(CallError::NotExecuted(reason)))
                     }
                 }
             }
-            Stage::Waiting(arguments, deadline) => call.start(context, arguments, Some(deadline)),
+            Stage::Waiting(arguments, deadline) => {
+                call.start_timed(context, arguments, Some(deadline))
+            }
             Stage::InFlight(seq) => {
                 call.stage = Stage::InFlight(seq);
                 call.poll_result(context, seq)

@@ -98,6 +98,9 @@ impl Connection<'_> {
                 if !state.register(order, context.waker()) {
                     return Some(Turn::GivenUp);
                 }
+                if state.core.has_untimed() {
+                    state.core.handle_time(self.shared.clock.now());
+                }
                 if done && !state.core.poll_transmit(order.endpoint, writing) {
                     return Some(if state.closed { Turn::Closed } else { Turn::GoOn });
                 }

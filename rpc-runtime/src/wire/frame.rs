@@ -33,18 +33,38 @@ impl FrameDecoder {
         input: &mut &'a [u8],
         finished: &'b mut Vec<u8>,
     ) -> Result<Option<&'b [u8]>, WireError> {
-        if self.partial.is_empty() {
-            // Most frames are shorter than 128 bytes, and here as a whole.
-            if let Some((&size, behind)) = input.split_first()
-                && (1..0x80).contains(&size)
-                && usize::from(size) <= self.max_frame
-                && let Some((frame, rest)) = behind.split_at_checked(usize::from(size))
-            {
-                *input = rest;
-                return Ok(Some(frame));
-            }
+        if self.partial.is_empty()
+            && let Some(frame) = self.whole(input)
+        {
+            return Ok(Some(frame));
         }
         self.next_slowly(input, finished)
+    }
+
+    /// As [`next`](FrameDecoder::next), once no unfinished frame is kept: each frame is lent from
+    /// the input itself.
+    #[inline]
+    pub(crate) fn next_lent<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+    ) -> Result<Option<&'a [u8]>, WireError> {
+        debug_assert!(self.partial.is_empty(), "a kept frame comes first");
+        if let Some(frame) = self.whole(input) {
+            return Ok(Some(frame));
+        }
+        self.next_measured(input)
+    }
+
+    /// Most frames are shorter than 128 bytes, and here as a whole.
+    #[inline]
+    fn whole<'a>(&self, input: &mut &'a [u8]) -> Option<&'a [u8]> {
+        let (&size, behind) = input.split_first()?;
+        if !(1..0x80).contains(&size) || usize::from(size) > self.max_frame {
+            return None;
+        }
+        let (frame, rest) = behind.split_at_checked(usize::from(size))?;
+        *input = rest;
+        Some(frame)
     }
 
     fn next_slowly<'a: 'b, 'b>(
@@ -53,21 +73,23 @@ impl FrameDecoder {
         finished: &'b mut Vec<u8>,
     ) -> Result<Option<&'b [u8]>, WireError> {
         if self.partial.is_empty() {
-            let Some((prefix, body)) = self.measure(input)? else {
-                self.partial.extend_from_slice(input);
-                *input = &[];
-                return Ok(None);
-            };
-            if input.len() < prefix + body {
-                self.partial.extend_from_slice(input);
-                *input = &[];
-                return Ok(None);
-            }
-            let frame = &input[prefix..prefix + body];
-            *input = &input[prefix + body..];
-            return Ok(Some(frame));
+            return self.next_measured(input);
         }
         self.next_from_partial(input, finished)
+    }
+
+    /// A frame of any length that is here as a whole; else keeps what there is of it.
+    fn next_measured<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<&'a [u8]>, WireError> {
+        let measured = self.measure(input)?;
+        let Some((prefix, body)) = measured.filter(|(prefix, body)| prefix + body <= input.len())
+        else {
+            self.partial.extend_from_slice(input);
+            *input = &[];
+            return Ok(None);
+        };
+        let frame = &input[prefix..prefix + body];
+        *input = &input[prefix + body..];
+        Ok(Some(frame))
     }
 
     /// How much memory an unfinished frame takes.

@@ -149,13 +149,19 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
 
 /// Runs a load and prints its figures as JSON.
 fn tell(load: impl Future<Output = Result<Figures, Box<dyn Error>>>) -> Result<(), Box<dyn Error>> {
-    let figures = runtime()?.block_on(tokio::task::LocalSet::new().run_until(load))?;
+    let figures = local_runtime()?.block_on(load)?;
     println!("{}", serde_json::to_string(&figures)?);
     Ok(())
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// A client's runtime: its tasks need not be `Send`, and all of them have one queue, as those of a
+/// program that spawns them in the usual way.
+pub(crate) fn local_runtime() -> std::io::Result<tokio::runtime::LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())
 }
 
 /// Keeps this process on one core. A machine that refuses is measured as it is.

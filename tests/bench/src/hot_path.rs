@@ -54,10 +54,9 @@ pub struct Traffic {
 /// # Errors
 /// If there is no runtime to be had, or the server is not reached.
 pub fn run(path: Path, in_flight: usize, calls: usize) -> Result<Traffic, Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let counter = Arc::new(Counter::default());
-    let local = tokio::task::LocalSet::new();
-    runtime.block_on(local.run_until(make_calls(path, in_flight, calls, Arc::clone(&counter))))?;
+    let calls = make_calls(path, in_flight, calls, Arc::clone(&counter));
+    crate::cli::local_runtime()?.block_on(calls)?;
     Ok(Traffic {
         sent: counter.sent.load(Ordering::Relaxed),
         received: counter.received.load(Ordering::Relaxed),

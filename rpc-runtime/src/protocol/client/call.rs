@@ -11,13 +11,19 @@ use crate::service::Kind;
 use crate::time::Time;
 use crate::trace::TraceContext;
 
-/// How a call is to be made.
+/// How a call is to be made, where that is not as usual.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallOptions {
     /// The most sends, the first among them.
     pub(crate) max_attempts: u32,
     pub(crate) hedge: Hedge,
     pub(crate) trace: Option<TraceContext>,
+}
+
+impl CallOptions {
+    /// As usual: as many sends as it takes, one server at a time, no trace context.
+    pub(crate) const USUAL: CallOptions =
+        CallOptions { max_attempts: u32::MAX, hedge: Hedge::Never, trace: None };
 }
 
 /// Whether a second server is asked before the first one's time is up. Safe for writes too: at
@@ -80,54 +86,63 @@ pub(super) enum Caller {
     Dropped,
 }
 
+/// A call in its place in the ring. What nearly every call needs fits two cache lines; the rest is
+/// [`Rare`].
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) state: CallState,
     pub(super) caller: Caller,
     pub(super) kind: Kind,
     pub(super) method: MethodId,
-    pub(super) options: CallOptions,
-    /// Whose session it was sent in; calls that are over may outlive theirs.
-    pub(super) client: ClientId,
-    /// The latest attempt that was sent; 0 before the first.
-    pub(super) attempts: u32,
-    /// How many of the attempts were refused.
-    pub(super) refused: u32,
-    /// The latest attempt that was refused.
-    pub(super) last_refused: Attempt,
-    /// From now on, do not run it: find out how it ended, or end it.
-    pub(super) settle: bool,
     /// Where the latest attempt went.
     pub(super) endpoint: EndpointId,
-    /// Time-outs in a row with no answer of any kind to this call.
-    pub(super) silent: u32,
-    /// The server has said that it runs the latest attempt: the next send only asks again.
-    pub(super) in_progress: bool,
+    /// The latest attempt that was sent; 0 before the first.
+    pub(super) attempts: u32,
+    /// Whose session it was sent in; calls that are over may outlive theirs.
+    pub(super) client: ClientId,
     pub(super) made_at: Time,
     pub(super) sent_at: Time,
-    /// The send before that.
-    pub(super) sent_before: Time,
-    /// When the run was asked for that will answer: at the latest send, or, if that has only joined
-    /// a run, at the send before. Measured from the join, a slow server would look fast.
-    pub(super) asked_at: Time,
-    /// The endpoint has said that the call runs there.
-    pub(super) runs_there: bool,
     pub(super) next_at: Time,
-    pub(super) hedge_at: Time,
     pub(super) deadline: Time,
     /// The encoded arguments; once complete, the encoded result.
     pub(super) buffer: Vec<u8>,
     pub(super) outcome: Option<CallOutcome>,
     pub(super) waker: Option<Waker>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few calls need: those with options, and those that were not answered at their first send.
+#[derive(Debug)]
+pub(super) struct Rare {
+    options: CallOptions,
+    /// How many of the attempts were refused.
+    pub(super) refused: u32,
+    /// The latest attempt that was refused.
+    pub(super) last_refused: Attempt,
     /// What was refused last.
-    pub(super) refusal: Option<Box<(RefusalReason, String)>>,
+    pub(super) refusal: Option<(RefusalReason, String)>,
+    /// From now on, do not run it: find out how it ended, or end it.
+    pub(super) settle: bool,
+    /// Time-outs in a row with no answer of any kind to this call.
+    pub(super) silent: u32,
+    /// The server has said that it runs the latest attempt: the next send only asks again.
+    pub(super) in_progress: bool,
+    /// The send before the latest.
+    sent_before: Time,
+    /// When the run was asked for that will answer: at the latest send, or, if that has only joined
+    /// a run, at the send before. Measured from the join, a slow server would look fast.
+    asked_at: Time,
+    /// The endpoint has said that the call runs there.
+    runs_there: bool,
+    pub(super) hedge_at: Time,
 }
 
 /// What is known of a call when it is made.
 pub(super) struct NewCall {
     pub(super) kind: Kind,
     pub(super) method: MethodId,
-    pub(super) options: CallOptions,
+    /// `None`: as usual.
+    pub(super) options: Option<Box<CallOptions>>,
     pub(super) client: ClientId,
     pub(super) made_at: Time,
     pub(super) deadline: Time,
@@ -135,6 +150,23 @@ pub(super) struct NewCall {
     pub(super) arguments: Vec<u8>,
     /// Whom to wake when it has ended.
     pub(super) waker: Option<Waker>,
+}
+
+impl Rare {
+    /// Nothing out of the usual, for a call that was never sent.
+    const NONE: Rare = Rare {
+        options: CallOptions::USUAL,
+        refused: 0,
+        last_refused: Attempt(0),
+        refusal: None,
+        settle: false,
+        silent: 0,
+        in_progress: false,
+        sent_before: Time::ZERO,
+        asked_at: Time::ZERO,
+        runs_there: false,
+        hedge_at: Time::NEVER,
+    };
 }
 
 impl Call {
@@ -145,27 +177,17 @@ impl Call {
             caller: Caller::Dropped,
             kind: Kind::Plain,
             method: MethodId(0),
-            options: CallOptions { max_attempts: 0, hedge: Hedge::Never, trace: None },
-            client: ClientId(0),
-            attempts: 0,
-            refused: 0,
-            last_refused: Attempt(0),
-            settle: false,
             endpoint: EndpointId(0),
-            silent: 0,
-            in_progress: false,
+            attempts: 0,
+            client: ClientId(0),
             made_at: Time::ZERO,
             sent_at: Time::ZERO,
-            sent_before: Time::ZERO,
-            asked_at: Time::ZERO,
-            runs_there: false,
             next_at: Time::NEVER,
-            hedge_at: Time::NEVER,
             deadline: Time::NEVER,
             buffer: Vec::new(),
             outcome: None,
             waker: None,
-            refusal: None,
+            rare: None,
         }
     }
 
@@ -178,38 +200,75 @@ impl Call {
             caller,
             kind,
             method,
-            options,
-            client,
-            attempts,
-            refused,
-            last_refused,
-            settle,
             endpoint,
-            silent,
-            in_progress,
+            attempts,
+            client,
             made_at,
             sent_at,
-            sent_before,
-            asked_at,
-            runs_there,
             next_at,
-            hedge_at,
             deadline,
             buffer,
             outcome,
             waker,
-            refusal,
+            rare,
         } = self;
         (*state, *caller) = (CallState::Queued, Caller::Waiting);
-        (*kind, *method, *options) = (new.kind, new.method, new.options);
-        (*client, *endpoint) = (new.client, EndpointId(0));
-        (*attempts, *refused, *last_refused, *silent) = (0, 0, Attempt(0), 0);
-        (*settle, *in_progress, *runs_there) = (false, false, false);
-        (*made_at, *sent_at, *sent_before, *asked_at) =
-            (new.made_at, new.made_at, new.made_at, new.made_at);
-        (*next_at, *hedge_at, *deadline) = (Time::NEVER, Time::NEVER, new.deadline);
+        (*kind, *method, *endpoint) = (new.kind, new.method, EndpointId(0));
+        (*attempts, *client) = (0, new.client);
+        (*made_at, *sent_at) = (new.made_at, new.made_at);
+        (*next_at, *deadline) = (Time::NEVER, new.deadline);
         *buffer = new.arguments;
-        (*outcome, *waker, *refusal) = (None, new.waker, None);
+        (*outcome, *waker) = (None, new.waker);
+        *rare = new.options.map(|options| {
+            let (sent_before, asked_at) = (new.made_at, new.made_at);
+            Box::new(Rare { options: *options, sent_before, asked_at, ..Rare::NONE })
+        });
+    }
+
+    /// Begins a call that was sent at once, but does not know the time yet: its deadline is what is
+    /// left of it.
+    #[inline]
+    pub(super) fn begin_sent(&mut self, new: NewCall, endpoint: EndpointId) {
+        self.begin(new);
+        self.state = CallState::Sent;
+        self.endpoint = endpoint;
+        self.attempts = 1;
+    }
+
+    /// The time of a call that was made without begins, and it waits until `next_at`.
+    #[inline]
+    pub(super) fn note_time(&mut self, now: Time, next_at: Time) {
+        (self.made_at, self.sent_at, self.next_at) = (now, now, next_at);
+        self.deadline = now.after(self.deadline.0);
+        if let Some(rare) = &mut self.rare {
+            (rare.sent_before, rare.asked_at) = (now, now);
+        }
+    }
+
+    /// What is out of the usual with the call.
+    #[inline]
+    pub(super) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(const { &Rare::NONE })
+    }
+
+    /// Notes something out of the usual.
+    #[inline]
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        let (made_at, sent_at) = (self.made_at, self.sent_at);
+        self.rare.get_or_insert_with(|| {
+            Box::new(Rare { sent_before: made_at, asked_at: sent_at, ..Rare::NONE })
+        })
+    }
+
+    #[inline]
+    pub(super) fn options(&self) -> &CallOptions {
+        &self.rare().options
+    }
+
+    /// From when on the time is measured that the answer to the latest attempt takes.
+    #[inline]
+    pub(super) fn asked_at(&self) -> Time {
+        self.rare.as_ref().map_or(self.sent_at, |rare| rare.asked_at)
     }
 
     /// Still without an outcome.
@@ -220,10 +279,11 @@ impl Call {
 
     /// Whether it is certain that no attempt took effect: each was refused, or never sent.
     pub(super) fn was_never_run(&self) -> bool {
+        let refused = self.rare().refused;
         if kept(Rule::RefusalForItsAttempt) {
-            self.refused >= self.attempts
+            refused >= self.attempts
         } else {
-            self.refused > 0 || self.attempts == 0
+            refused > 0 || self.attempts == 0
         }
     }
 
@@ -241,22 +301,56 @@ impl Call {
         client: ClientId,
         next_at: Time,
     ) {
+        if self.attempts > 1 || self.rare.is_some() {
+            let (same_endpoint, sent_at) = (self.endpoint == endpoint, self.sent_at);
+            let rare = self.rare_mut();
+            rare.runs_there &= same_endpoint;
+            if !rare.runs_there {
+                rare.asked_at = now;
+            }
+            rare.sent_before = sent_at;
+            rare.in_progress = false;
+        }
         self.state = CallState::Sent;
         self.client = client;
-        self.runs_there &= self.endpoint == endpoint;
         self.endpoint = endpoint;
-        if !self.runs_there {
-            self.asked_at = now;
-        }
-        self.sent_before = self.sent_at;
         self.sent_at = now;
-        self.in_progress = false;
         self.next_at = next_at;
+    }
+
+    /// An answer of some kind has come to it.
+    #[inline]
+    pub(super) fn note_heard(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.silent = 0;
+        }
+    }
+
+    /// The endpoint runs the latest attempt, and is asked again at `next_at`.
+    pub(super) fn note_in_progress(&mut self, next_at: Time) {
+        self.next_at = next_at;
+        let rare = self.rare_mut();
+        rare.in_progress = true;
+        if !rare.runs_there {
+            rare.runs_there = true;
+            rare.asked_at = rare.sent_before;
+        }
     }
 
     /// It is over, and nobody will ask for it.
     pub(super) fn vacate(&mut self) {
         self.state = CallState::Vacant;
         self.buffer = Vec::new();
+        self.rare = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_usual_call_fits_two_cache_lines() {
+        assert!(size_of::<Call>() <= 128, "{}", size_of::<Call>());
     }
 }

@@ -15,6 +15,7 @@ use crate::wire::request::ClientFrame;
 impl Core {
     /// The driver has connected to an endpoint.
     pub(crate) fn handle_connected(&mut self, now: Time, id: EndpointId) {
+        self.handle_time(now);
         if self.closed {
             return self.events.push_back(Event::Close(id));
         }
@@ -31,6 +32,7 @@ impl Core {
 
     /// The connection to an endpoint is gone, or could not be made. Its calls go elsewhere.
     pub(crate) fn handle_disconnected(&mut self, now: Time, id: EndpointId, trouble: String) {
+        self.handle_time(now);
         let was_up = self.endpoint(id).link == Link::Up;
         let was_left = matches!(self.endpoint(id).link, Link::Leaving { .. });
         let endpoint = self.endpoint_mut(id);
@@ -160,12 +162,17 @@ impl Core {
         }
     }
 
+    /// Whether enough writes were made in the session to look for a moment to leave it.
+    #[inline]
+    pub(super) fn is_session_used(&self) -> bool {
+        self.session_writes >= (self.config.max_session_writes / 2).max(1)
+    }
+
     /// Ends the session in order once it has had about as many writes as it may have, if nothing is
     /// pending: then nothing of it can be asked for any more. The next one begins with the next
     /// connection; numbers go on, so that none is ever used twice.
     pub(super) fn leave_used_session(&mut self, now: Time) {
-        let early = (self.config.max_session_writes / 2).max(1);
-        if self.session_writes < early || !self.is_settled() {
+        if !self.is_session_used() || !self.is_settled() {
             return;
         }
         self.session_writes = 0;

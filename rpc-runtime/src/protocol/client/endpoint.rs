@@ -37,6 +37,11 @@ pub(super) struct Suspicion {
     pub(super) interval: Duration,
 }
 
+/// With fewer calls in flight each is measured.
+const ALL_SAMPLED: u32 = 64;
+/// With more, one in so many. Odd, so that callers in turn do not hide behind one another.
+const SAMPLED_EVERY: u64 = 7;
+
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) address: String,
@@ -115,6 +120,13 @@ impl Endpoint {
     #[inline]
     pub(super) fn rtt(&self, method: MethodId) -> Option<&Rtt> {
         self.rtts.get(usize::from(method.0))?.as_deref()
+    }
+
+    /// Whether the time that this call took is worth noting: with many calls in flight a part of
+    /// them says as much as all.
+    #[inline]
+    pub(super) fn samples(&self, seq: Seq) -> bool {
+        self.in_flight < ALL_SAMPLED || seq.0.is_multiple_of(SAMPLED_EVERY)
     }
 
     pub(super) fn add_rtt(&mut self, method: MethodId, micros: u64) {

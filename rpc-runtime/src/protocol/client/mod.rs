@@ -7,6 +7,7 @@
 //! | `call.rs`, `ring.rs` | one pending call, and the ring that holds them by number |
 //! | `endpoint.rs` | the picture of one server: connection, health, what was acknowledged there |
 //! | `connect.rs` | connections: hello, welcome, reject, and what their loss means for calls |
+//! | `start.rs` | how a call begins, and from when on its time runs |
 //! | `send.rs` | where a call goes, and with which header |
 //! | `receive.rs` | what a response means for its call |
 //! | `outcome.rs` | how a call ends, and how its caller gets to know |
@@ -37,6 +38,7 @@ mod ring;
 mod ring_tests;
 mod rtt;
 mod send;
+mod start;
 mod stats;
 mod timers;
 
@@ -46,7 +48,6 @@ use std::time::Duration;
 
 use self::budget::RetryBudget;
 pub use self::call::Hedge;
-use self::call::NewCall;
 pub(crate) use self::call::{CallOptions, CallOutcome};
 pub use self::config::ClientConfig;
 pub(crate) use self::endpoint::EndpointId;
@@ -54,12 +55,12 @@ use self::endpoint::{Endpoint, Link};
 use self::outcome::KeptOutcome;
 pub(crate) use self::outcome::Settled;
 use self::ring::CallRing;
+pub(crate) use self::start::StartError;
 use self::rtt::Timeouts;
 pub use self::stats::ClientStats;
 use crate::error::{NotExecuted, Unknown};
-use crate::id::{CallId, ClientId, MethodId, Seq, SessionId, SessionSecret};
-use crate::rule::{Rule, kept};
-use crate::service::{Kind, ServiceSchema};
+use crate::id::{CallId, ClientId, Seq, SessionId, SessionSecret};
+use crate::service::ServiceSchema;
 use crate::time::Time;
 use crate::wire::handshake::Reject;
 use crate::wire::request::ClientFrame;
@@ -83,6 +84,8 @@ pub(crate) struct Core {
     budget: RetryBudget,
     /// Calls in the ring that are neither sent nor complete.
     unsent: usize,
+    /// The first of the calls that were made since the time was last told, if there are any.
+    untimed: Option<Seq>,
     /// No call needs attention earlier.
     next_call_at: Time,
     /// Nothing at all needs attention earlier: [`handle_timeout`](Core::handle_timeout) finds out
@@ -119,20 +122,6 @@ struct Session {
     window: u32,
 }
 
-/// A call that could not be started now.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum StartError {
-    /// The window is full; the waker is called when it may have room, or at the deadline.
-    WindowFull(Vec<u8>),
-    /// It never will be.
-    Refused(NotExecuted),
-}
-
-/// The window before a server has named its own.
-const FIRST_WINDOW: u32 = 1024;
-/// A caller that does not take its results may hold up the ring by this many windows.
-const RING_WINDOWS: usize = 4;
-
 impl Core {
     /// A client of `schema`'s service on these addresses, connected to none of them yet.
     pub(crate) fn new(
@@ -154,6 +143,7 @@ impl Core {
             endpoints: addresses.into_iter().map(Endpoint::new).collect(),
             budget,
             unsent: 0,
+            untimed: None,
             next_call_at: Time::NEVER,
             next_at: Time::ZERO,
             turn: 0,
@@ -165,57 +155,6 @@ impl Core {
             stats: ClientStats::default(),
             config,
         }
-    }
-
-    /// Makes a call. `arguments` are encoded; the buffer is used for the result. `waker` is called when
-    /// the call has ended.
-    #[allow(clippy::too_many_arguments, reason = "a struct of them would be moved for every call")]
-    pub(crate) fn start(
-        &mut self,
-        now: Time,
-        method: MethodId,
-        kind: Kind,
-        options: CallOptions,
-        deadline: Time,
-        arguments: Vec<u8>,
-        waker: &Waker,
-    ) -> Result<Seq, StartError> {
-        if self.closed {
-            return Err(StartError::Refused(NotExecuted::ClientClosed));
-        }
-        let limit = self.config.max_frame_bytes - send::MAX_REQUEST_HEADER;
-        if arguments.len() > limit {
-            let size = arguments.len();
-            return Err(StartError::Refused(NotExecuted::TooLarge { size, limit }));
-        }
-        self.leave_used_session(now);
-        if !self.has_room() {
-            return Err(StartError::WindowFull(arguments));
-        }
-        self.stats.calls += 1;
-        self.session_writes += u64::from(kind == Kind::Write);
-        self.budget.deposit();
-        let (made_at, client, waker) = (now, self.client, Some(waker.clone()));
-        let new = NewCall { kind, method, options, client, made_at, deadline, arguments, waker };
-        self.note_call_at(deadline);
-        let endpoint = self.choose(None);
-        if let Some(endpoint) = endpoint.filter(|endpoint| self.is_usual(*endpoint, &new)) {
-            return Ok(self.send_new(now, endpoint, new));
-        }
-        let (seq, call) = self.ring.push();
-        call.begin(new);
-        self.unsent += 1;
-        match endpoint {
-            Some(endpoint) => self.send_to(now, seq, endpoint),
-            None => self.queue(seq),
-        }
-        Ok(seq)
-    }
-
-    /// Waits for room in the window, until the deadline.
-    pub(crate) fn wait_for_room(&mut self, deadline: Time, waker: Waker) {
-        self.window_waiters.push((deadline, waker));
-        self.note_call_at(deadline);
     }
 
     /// Takes no more calls and ends those that are left: at once, for whoever still waits.
@@ -313,16 +252,6 @@ impl Core {
 
     pub(crate) fn address(&self, endpoint: EndpointId) -> &str {
         &self.endpoints[usize::from(endpoint.0)].address
-    }
-
-    fn has_room(&self) -> bool {
-        if self.session_writes >= self.config.max_session_writes.max(1) {
-            return false;
-        }
-        let granted = self.session.map_or(FIRST_WINDOW, |session| session.window);
-        let window = granted.min(self.config.max_in_flight);
-        (self.ring.beyond_watermark() < u64::from(window) || !kept(Rule::Window))
-            && self.ring.len() < RING_WINDOWS * window as usize
     }
 
     fn put(&mut self, endpoint: EndpointId, frame: ClientFrame<'_>) {

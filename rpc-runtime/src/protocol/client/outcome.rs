@@ -48,7 +48,7 @@ impl Core {
             return Poll::Ready(Settled { id, attempts, outcome, payload: Vec::new() });
         }
         let payload = std::mem::take(&mut call.buffer);
-        call.state = CallState::Vacant;
+        call.vacate();
         self.ring.trim();
         Poll::Ready(Settled { id, attempts, outcome, payload })
     }
@@ -65,6 +65,7 @@ impl Core {
         arguments: &[u8],
         waker: &Waker,
     ) -> Result<Seq, Settled> {
+        self.handle_time(now);
         let ended = |outcome| Err(Settled { id, attempts: 0, outcome, payload: Vec::new() });
         if self.closed {
             return ended(CallOutcome::unknown(Unknown::ClientClosed));
@@ -91,8 +92,8 @@ impl Core {
         call.caller = Caller::Waiting;
         call.outcome = None;
         call.waker = Some(waker.clone());
-        call.settle = false;
-        call.silent = 0;
+        let rare = call.rare_mut();
+        (rare.settle, rare.silent) = (false, 0);
         call.deadline = deadline;
         // One that waits for a server goes out as soon as there is one; no timer brings that about.
         if call.state != CallState::Queued {
@@ -133,7 +134,7 @@ impl Core {
         let (endpoint, sent) = (call.endpoint, call.attempts > 0);
         let must_settle = call.kind == Kind::Write && !call.was_never_run();
         if must_settle && kept(Rule::SettleDropped) {
-            call.settle = true;
+            call.rare_mut().settle = true;
         } else {
             let outcome = CallOutcome::not_executed(NotExecuted::ClientClosed);
             self.complete(seq, outcome, &[]);

@@ -21,6 +21,7 @@ impl Core {
         id: EndpointId,
         bytes: &[u8],
     ) -> Result<(), WireError> {
+        self.handle_time(now);
         self.note_life(now, id);
         let mut input = bytes;
         loop {
@@ -91,15 +92,17 @@ impl Core {
         }
         let is_latest = header.attempt == call.attempt();
         if header.status != Status::InProgress || kept(Rule::InProgressIsLife) {
-            call.silent = 0;
+            call.note_heard();
         }
         if is_latest
             && call.state == CallState::Sent
             && call.endpoint == id
             && header.status != Status::InProgress
         {
-            let took = now.micros_since(call.asked_at);
-            self.endpoints[usize::from(id.0)].add_rtt(call.method, took);
+            let endpoint = &mut self.endpoints[usize::from(id.0)];
+            if endpoint.samples(header.seq) {
+                endpoint.add_rtt(call.method, now.micros_since(call.asked_at()));
+            }
         }
         // A committed result counts from any attempt; a tentative one only from the latest, since a
         // later attempt may have taken effect in the meantime. A read has no effect to miss.
@@ -156,12 +159,7 @@ impl Core {
         let until = now + self.jittered(patience);
         let Some(call) = self.ring.pending_mut(header.seq) else { return };
         if call.state == CallState::Sent && call.endpoint == id {
-            if !call.runs_there {
-                call.runs_there = true;
-                call.asked_at = call.sent_before;
-            }
-            call.next_at = until;
-            call.in_progress = true;
+            call.note_in_progress(until);
             self.note_call_at(until);
         }
     }
@@ -180,17 +178,18 @@ impl Core {
         let seq = header.seq;
         let Some(call) = self.ring.pending_mut(seq) else { return };
         // Each attempt counts once, however often its refusal comes.
-        if header.attempt > call.last_refused {
-            call.refused += 1;
-            call.last_refused = header.attempt;
+        let rare = call.rare_mut();
+        if header.attempt > rare.last_refused {
+            rare.refused += 1;
+            rare.last_refused = header.attempt;
         }
-        call.refusal = Some(Box::new((reason, message.clone())));
+        rare.refusal = Some((reason, message.clone()));
         if !is_latest {
             return;
         }
-        let may_try = call.attempts < call.options.max_attempts && now < call.deadline;
+        let may_try = call.attempts < call.options().max_attempts && now < call.deadline;
         let (kind, was_never_run) = (call.kind, call.was_never_run());
-        if (reason.is_passing() && may_try) || call.settle {
+        if (reason.is_passing() && may_try) || call.rare().settle {
             let until = self.soon(now, header);
             if reason == RefusalReason::ShuttingDown {
                 self.endpoint_mut(id).draining = true;
@@ -204,7 +203,7 @@ impl Core {
         }
         // An earlier attempt may still have run, or be running: find out.
         let Some(call) = self.ring.pending_mut(seq) else { return };
-        call.settle = true;
+        call.rare_mut().settle = true;
         let until = self.soon(now, header);
         self.back_off(seq, until);
     }

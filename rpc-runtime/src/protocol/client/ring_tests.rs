@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::call::{CallOptions, CallState, Hedge, NewCall};
+use super::call::{CallState, NewCall};
 use super::ring::CallRing;
 use crate::id::{ClientId, MethodId, Seq};
 use crate::service::Kind;
@@ -85,7 +85,7 @@ fn make(ring: &mut CallRing) -> Seq {
     call.begin(NewCall {
         kind: Kind::Write,
         method: MethodId(0),
-        options: CallOptions { max_attempts: 1, hedge: Hedge::Never, trace: None },
+        options: None,
         client: ClientId(1),
         made_at: Time::ZERO,
         deadline: Time::NEVER,

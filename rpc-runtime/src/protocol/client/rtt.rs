@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use super::ClientConfig;
-use crate::time::Time;
 
 /// Four buckets for each doubling, from 1 µs to about 2 minutes.
 const BUCKETS: usize = 4 * 27;
@@ -37,11 +36,10 @@ impl Timeouts {
         }
     }
 
-    /// What of its deadline a request says. The default one needs no bytes; what is a millisecond off
+    /// What a request says of the time that is left of its deadline, in microseconds. The default one needs no bytes; what is a millisecond off
     /// is not worth any.
     #[inline]
-    pub(super) fn deadline_to_send(&self, now: Time, deadline: Time) -> Option<Duration> {
-        let left = deadline.micros_since(now);
+    pub(super) fn deadline_to_send(&self, left: u64) -> Option<Duration> {
         let is_default = left.abs_diff(self.default_deadline) < 1_000;
         (!is_default).then(|| Duration::from_micros(left))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::call::{CallState, Hedge, NewCall};
+use super::call::{CallState, Hedge};
 use super::endpoint::EndpointId;
 use super::{Core, Event};
 use crate::error::NotExecuted;
@@ -19,57 +19,9 @@ pub(super) const MAX_REQUEST_HEADER: usize = 1 + 10 + 5 + 10 + 3 + 10 + 10 + 25;
 
 /// From how many complete calls above the watermark on a bitmap travels with a request: fewer wait
 /// for the watermark, or for a lone ack.
-const BITMAP_WORTH_SENDING: u64 = 256;
+pub(super) const BITMAP_WORTH_SENDING: u64 = 256;
 
 impl Core {
-    /// Whether the first send of a call needs nothing that few need.
-    #[inline]
-    pub(super) fn is_usual(&self, endpoint: EndpointId, new: &NewCall) -> bool {
-        let limit = self.endpoint(endpoint).max_frame.saturating_sub(MAX_REQUEST_HEADER);
-        new.arguments.len() <= limit
-            && new.options.hedge == Hedge::Never
-            && new.options.trace.is_none()
-            && self.ring.complete_above() < BITMAP_WORTH_SENDING
-    }
-
-    /// Makes and sends a call at once: [`send_to`](Core::send_to) for the usual case, which nearly
-    /// every call is.
-    #[inline]
-    pub(super) fn send_new(&mut self, now: Time, endpoint: EndpointId, new: NewCall) -> Seq {
-        let watermark = self.ring.watermark();
-        let (seq, call) = self.ring.push();
-        let watermark = acknowledged(watermark, seq);
-        let end = &mut self.endpoints[usize::from(endpoint.0)];
-        let needs_ack = end.acked != Some(watermark) && kept(Rule::AcksHitchhike);
-        let header = RequestHeader {
-            seq,
-            attempt: Attempt::FIRST,
-            age: Duration::ZERO,
-            method: new.method,
-            ack: needs_ack.then(|| Ack::new(watermark, &[])),
-            deadline: self.timeouts.deadline_to_send(now, new.deadline),
-            trace: None,
-            settle: false,
-        };
-        let was_empty = end.out.is_empty();
-        header.put(&new.arguments, &mut end.out);
-        end.last_sent = now;
-        if needs_ack {
-            end.note_acked(watermark);
-        }
-        end.in_flight += 1;
-        let next_at = now.after(self.timeouts.first(end.rtt(new.method)));
-        let client = new.client;
-        call.begin(new);
-        call.attempts = 1;
-        call.note_sent(now, endpoint, client, next_at);
-        self.note_call_at(next_at);
-        if was_empty {
-            self.events.push_back(Event::Transmit(endpoint));
-        }
-        seq
-    }
-
     /// Sends a call again, away from `avoid` if another endpoint is usable. The retry budget may
     /// put it off.
     pub(super) fn resend(&mut self, now: Time, seq: Seq, avoid: Option<EndpointId>) {
@@ -84,7 +36,7 @@ impl Core {
 
     fn resend_through(&mut self, now: Time, seq: Seq, endpoint: Option<EndpointId>) {
         let Some(call) = self.ring.pending_mut(seq) else { return };
-        if call.attempts >= call.options.max_attempts && !call.settle {
+        if call.attempts >= call.options().max_attempts && !call.rare().settle {
             // Its deadline will settle it.
             let deadline = call.deadline;
             return self.back_off(seq, deadline);
@@ -139,7 +91,7 @@ impl Core {
     /// A second send ahead of the time-out, if there is a second server for it.
     pub(super) fn hedge(&mut self, now: Time, seq: Seq) {
         let Some(call) = self.ring.pending_mut(seq) else { return };
-        call.hedge_at = Time::NEVER;
+        call.rare_mut().hedge_at = Time::NEVER;
         let first = call.endpoint;
         let Some(second) = self.choose(Some(first)).filter(|second| *second != first) else {
             return;
@@ -209,9 +161,9 @@ impl Core {
             age: if call.attempts > 1 { now.since(call.made_at) } else { Duration::ZERO },
             method: call.method,
             ack: needs_ack.then(|| Ack::new(watermark, bitmap)),
-            deadline: self.timeouts.deadline_to_send(now, call.deadline),
-            trace: call.options.trace,
-            settle: call.settle,
+            deadline: self.timeouts.deadline_to_send(call.deadline.micros_since(now)),
+            trace: call.options().trace,
+            settle: call.rare().settle,
         };
         let was_empty = end.out.is_empty();
         header.put(&call.buffer, &mut end.out);
@@ -223,7 +175,7 @@ impl Core {
         let next_at = now.after(timeout);
         call.note_sent(now, endpoint, self.client, next_at);
         let first = call.attempts == 1;
-        let hedge = if first { call.options.hedge } else { Hedge::Never };
+        let hedge = if first { call.options().hedge } else { Hedge::Never };
         if was_sent {
             self.endpoints[usize::from(previous.0)].in_flight -= 1;
         } else {
@@ -268,7 +220,7 @@ impl Core {
             }
         };
         let at = now + after;
-        self.ring.get_mut(seq).expect("just sent").hedge_at = at;
+        self.ring.get_mut(seq).expect("just sent").rare_mut().hedge_at = at;
         self.note_call_at(at);
     }
 
@@ -280,7 +232,7 @@ impl Core {
         if call.attempts == 0 {
             return first;
         }
-        let doubled = Duration::from_micros(first) * (1 << call.silent.min(8));
+        let doubled = Duration::from_micros(first) * (1 << call.rare().silent.min(8));
         let patient = self.jittered(doubled.min(self.config.max_timeout));
         u64::try_from(patient.as_micros()).unwrap_or(u64::MAX)
     }
@@ -299,7 +251,7 @@ impl Core {
 
 /// What a request of this number acknowledges.
 #[inline]
-fn acknowledged(watermark: Seq, seq: Seq) -> Seq {
+pub(super) fn acknowledged(watermark: Seq, seq: Seq) -> Seq {
     if kept(Rule::AckOnlyAnswered) { watermark } else { watermark.max(seq) }
 }
 

@@ -14,6 +14,7 @@ use crate::wire::request::ClientFrame;
 impl Core {
     /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, now: Time) {
+        self.handle_time(now);
         self.connect_due(now);
         for index in 0..self.endpoints.len() {
             self.look_after(now, EndpointId(index as u16));
@@ -104,7 +105,7 @@ impl Core {
         for seq in pending {
             self.look_at_call(now, seq);
             let Some(call) = self.ring.get(seq).filter(|call| call.is_pending()) else { continue };
-            let mut next = call.next_at.min(call.hedge_at);
+            let mut next = call.next_at.min(call.rare().hedge_at);
             if call.caller == Caller::Waiting {
                 let grace = if now < call.deadline {
                     call.deadline
@@ -132,7 +133,7 @@ impl Core {
             if !self.pass_deadline(now, seq) {
                 return;
             }
-        } else if now >= call.hedge_at {
+        } else if now >= call.rare().hedge_at {
             self.hedge(now, seq);
         }
         let Some(call) = self.ring.pending_mut(seq) else { return };
@@ -155,10 +156,10 @@ impl Core {
         let troubles = self.troubles_if_never_sent(seq);
         let Some(call) = self.ring.pending_mut(seq) else { return false };
         // Too late for a second server; left as it is, the timer would be due for ever.
-        call.hedge_at = Time::NEVER;
+        call.rare_mut().hedge_at = Time::NEVER;
         let (endpoint, sent) = (call.endpoint, call.state == CallState::Sent);
         if call.was_never_run() || call.kind != Kind::Write {
-            let refusal = call.refusal.take().map(|refusal| *refusal);
+            let refusal = call.rare_mut().refusal.take();
             let reason = match (call.attempts, refusal, troubles) {
                 (_, Some((reason, message)), _) => NotExecuted::Refused { reason, message },
                 (0, None, Some(troubles)) => NotExecuted::NotConnected(troubles),
@@ -179,10 +180,10 @@ impl Core {
             self.stats.unknown += 1;
             return true;
         }
-        if !call.settle && kept(Rule::AbortAtDeadline) {
-            call.settle = true;
+        if !call.rare().settle && kept(Rule::AbortAtDeadline) {
+            call.rare_mut().settle = true;
             // Whoever has not answered by now is not asked first: the grace may not last for two.
-            let avoid = Some(endpoint).filter(|_| !call.in_progress);
+            let avoid = Some(endpoint).filter(|_| !call.rare().in_progress);
             self.resend_here_or(now, seq, endpoint, avoid);
         }
         true
@@ -199,13 +200,14 @@ impl Core {
     fn time_out(&mut self, now: Time, seq: Seq) {
         let Some(call) = self.ring.pending_mut(seq) else { return };
         let (id, sent_at) = (call.endpoint, call.sent_at);
-        if std::mem::take(&mut call.in_progress) {
+        if std::mem::take(&mut call.rare_mut().in_progress) {
             return self.resend_here_or(now, seq, id, None);
         }
-        call.silent = call.silent.saturating_add(1);
-        let move_on = (call.silent >= 2 || call.settle) && kept(Rule::SuspectEndpoint);
+        let rare = call.rare_mut();
+        rare.silent = rare.silent.saturating_add(1);
+        let move_on = (rare.silent >= 2 || rare.settle) && kept(Rule::SuspectEndpoint);
+        let silent = rare.silent;
         let in_background = call.caller != Caller::Waiting;
-        let silent = call.silent;
         self.stats.timeouts += 1;
         self.count_silence(now, id, sent_at);
         if in_background && silent > 4 {
@@ -214,7 +216,7 @@ impl Core {
             let until = now + self.jittered(pause);
             self.back_off(seq, until);
             if let Some(call) = self.ring.pending_mut(seq) {
-                call.silent = 3;
+                call.rare_mut().silent = 3;
             }
             return;
         }

@@ -79,6 +79,12 @@ impl<R> CallTable<R> {
         self.running
     }
 
+    /// Whether as many calls run as may: before the next is admitted, those that can be ended
+    /// should be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.running >= self.limits.max_running
+    }
+
     /// How many calls it knows of.
     #[cfg(test)]
     pub(super) fn slots(&self) -> usize {

@@ -17,83 +17,58 @@ use crate::io_buffer;
 use crate::protocol::server::{Admission, AgreedMethod, Answer, Incoming, RunNumber};
 use crate::service::{Kind, Request, Service, ServiceCall};
 use crate::store::{CallRef, KeyError, Outcome};
-use crate::time::Time;
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
 
-/// A request on its way to being run.
-struct Order<'a> {
+/// A request that was admitted, on its way to being answered.
+pub(super) struct Order<'a> {
     request: Incoming,
     method: AgreedMethod,
     arguments: &'a [u8],
     watermark: Seq,
     /// How long ago the call was first sent.
     age: Duration,
-    moment: &'a Moment,
+    task: Task,
 }
 
-impl<S, F, P> Connection<S, F, P>
+/// What is to be done for a request.
+enum Task {
+    /// Run it, with this buffer for the result of a plain call.
+    Run(RunNumber, Vec<u8>),
+    /// Record this outcome.
+    Record(RunNumber, Outcome),
+    /// Answer it.
+    Answer(RunNumber, Answer),
+    /// Nothing more here: a task does it.
+    Done,
+}
+
+impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
     F: Future<Output = Answer> + Send + 'static,
     P: Future<Output = Answer> + Send + 'static,
+    M: Fn(Job<S>) -> F,
+    N: Fn(PlainJob<S>) -> P,
 {
-    /// Takes a request. The session's lock comes in and goes out again, and is let go while the
-    /// business runs.
-    pub(super) fn handle_request<'s>(
+    /// Asks the table what becomes of a request. What the table alone cannot answer is put down.
+    pub(super) fn admit<'a>(
         &mut self,
-        context: &mut Context<'_>,
-        session: &'s Session,
-        mut state: MutexGuard<'s, State>,
+        state: &mut State,
         moment: &Moment,
         header: &RequestHeader<'_>,
-        arguments: &[u8],
-    ) -> MutexGuard<'s, State> {
+        arguments: &'a [u8],
+        orders: &mut Vec<Order<'a>>,
+    ) {
         let Some(method) = self.agreement.method(header.method) else {
             let status = Status::Refused(RefusalReason::BadArguments);
             let why = b"the handshake named no method of this number";
             state.table.respond(header.seq, header.attempt, false, status, why);
-            return state;
+            return;
         };
         if let Some(ack) = header.ack {
             state.table.handle_ack(ack);
         }
-        let order = self.order(&state, moment, header, method, arguments);
-        let admission = self.admit(&mut state, moment.now, &order.request);
-        let buffer = match admission {
-            Admission::Handled => return state,
-            Admission::Run(_) if method.kind == Kind::Plain => state.table.buffer(),
-            _ => Vec::new(),
-        };
-        drop(state);
-        let (run, outcome) = match admission {
-            Admission::Handled => unreachable!("returned above"),
-            Admission::Run(run) => {
-                let ended = self.start(context, &order, run, buffer);
-                let mut state = session.lock();
-                let Some(answer) = ended else { return state };
-                self.tally.count(&answer);
-                let seq = order.request.seq;
-                match state.table.handle_finished(moment.now, seq, run, answer) {
-                    None => return state,
-                    Some(must_record) => must_record,
-                }
-            }
-            Admission::Record(run, outcome) => (run, outcome),
-            Admission::Settle(run, reason) => (run, Outcome::Aborted(reason)),
-        };
-        self.record(&order, run, outcome);
-        session.lock()
-    }
-
-    fn order<'a>(
-        &self,
-        state: &State,
-        moment: &'a Moment,
-        header: &RequestHeader<'_>,
-        method: AgreedMethod,
-        arguments: &'a [u8],
-    ) -> Order<'a> {
         let limit = self.server.config.max_deadline;
         let deadline = header.deadline.unwrap_or(self.agreement.default_deadline).min(limit);
         let request = Incoming {
@@ -104,18 +79,69 @@ where
             deadline: moment.now + deadline,
             settle: header.settle,
         };
-        let (watermark, age) = (state.table.watermark(), header.age);
-        Order { request, method, arguments, watermark, age, moment }
-    }
-
-    /// Asks the table what to do, and counts what it did.
-    fn admit(&mut self, state: &mut State, now: Time, request: &Incoming) -> Admission {
-        let resent = state.table.resent();
-        let admission = state.table.handle_request(now, request);
+        let (watermark, resent) = (state.table.watermark(), state.table.resent());
+        let admission = state.table.handle_request(moment.now, &request);
         self.tally.requests += 1;
         self.tally.retries += u64::from(request.attempt.is_retry());
         self.tally.replayed_from_table += state.table.resent() - resent;
-        admission
+        let task = match admission {
+            Admission::Handled => return,
+            Admission::Run(run) if method.kind == Kind::Plain => {
+                Task::Run(run, state.table.buffer())
+            }
+            Admission::Run(run) => Task::Run(run, Vec::new()),
+            Admission::Record(run, outcome) => Task::Record(run, outcome),
+            Admission::Settle(run, reason) => Task::Record(run, Outcome::Aborted(reason)),
+        };
+        orders.push(Order { request, method, arguments, watermark, age: header.age, task });
+    }
+
+    /// Runs what was admitted, then answers it. The session's lock comes in and goes out again, and
+    /// is let go while the business runs.
+    pub(super) fn carry_out<'s>(
+        &mut self,
+        context: &mut Context<'_>,
+        session: &'s Session,
+        state: MutexGuard<'s, State>,
+        moment: &Moment,
+        orders: &mut Vec<Order<'_>>,
+    ) -> MutexGuard<'s, State> {
+        if orders.is_empty() {
+            return state;
+        }
+        drop(state);
+        for order in orders.iter_mut() {
+            match std::mem::replace(&mut order.task, Task::Done) {
+                Task::Run(run, buffer) => {
+                    if let Some(answer) = self.start(context, order, moment, run, buffer) {
+                        self.tally.count(&answer);
+                        order.task = Task::Answer(run, answer);
+                    }
+                }
+                Task::Record(run, outcome) => self.record(order, moment, run, outcome),
+                Task::Answer(..) | Task::Done => {}
+            }
+        }
+        let mut state = session.lock();
+        let mut must_record = false;
+        for order in orders.iter_mut() {
+            let Task::Answer(run, answer) = std::mem::replace(&mut order.task, Task::Done) else {
+                continue;
+            };
+            let seq = order.request.seq;
+            if let Some((run, outcome)) =
+                state.table.handle_finished(moment.now, seq, run, answer)
+            {
+                order.task = Task::Record(run, outcome);
+                must_record = true;
+            }
+        }
+        if must_record {
+            // Nothing but records is left: one more round, and none after it.
+            return self.carry_out(context, session, state, moment, orders);
+        }
+        orders.clear();
+        state
     }
 
     /// Runs a call: to its end if that comes at once, else in a task.
@@ -123,6 +149,7 @@ where
         &mut self,
         context: &mut Context<'_>,
         order: &Order<'_>,
+        moment: &Moment,
         run: RunNumber,
         buffer: Vec<u8>,
     ) -> Option<Answer> {
@@ -140,8 +167,8 @@ where
         let call = match decoded {
             Request::Plain(decoded) => {
                 let job = PlainJob { service, decoded, buffer, max_result };
-                let future = (self.make_plain)(job);
-                return match launch(&mut self.plain_stage, future, &span, context) {
+                let (stage, make) = (&mut self.plain_stage, &self.make_plain);
+                return match launch(stage, make, job, &span, context) {
                     Ok(answer) => Some(answer),
                     Err(parked) => self.park(parked, span, order.request.seq, run, None),
                 };
@@ -150,7 +177,7 @@ where
                 decoded: Some(decoded),
                 arguments: io_buffer::copy(order.arguments),
             },
-            Request::Write(decoded) => match self.call_ref(order, &decoded) {
+            Request::Write(decoded) => match self.call_ref(order, moment, &decoded) {
                 Ok(call) => {
                     let retry = order.request.attempt.is_retry();
                     JobCall::Write {
@@ -166,8 +193,7 @@ where
         let record_under = call.call_ref().cloned();
         let store = Arc::clone(&self.server.store);
         let job = Job { service, store, method: order.method.id, call, max_result };
-        let future = (self.make)(job);
-        match launch(&mut self.stage, future, &span, context) {
+        match launch(&mut self.stage, &self.make, job, &span, context) {
             Ok(answer) => Some(answer),
             Err(parked) => self.park(parked, span, order.request.seq, run, record_under),
         }
@@ -204,12 +230,17 @@ where
         None
     }
 
-    fn call_ref(&self, order: &Order<'_>, write: &S::Write) -> Result<CallRef, KeyError> {
+    fn call_ref(
+        &self,
+        order: &Order<'_>,
+        moment: &Moment,
+        write: &S::Write,
+    ) -> Result<CallRef, KeyError> {
         Ok(CallRef {
             id: CallId { client: self.session.id.client, seq: order.request.seq },
             incarnation: self.session.incarnation(),
             attempt: order.request.attempt,
-            born: order.moment.wall(&self.server.wall_clock) - order.age,
+            born: moment.wall(&self.server.wall_clock) - order.age,
             hash: order.request.hash,
             anchor: S::anchor(write)?,
             watermark: order.watermark,
@@ -217,11 +248,11 @@ where
     }
 
     /// Records an outcome without running the business.
-    fn record(&self, order: &Order<'_>, run: RunNumber, outcome: Outcome) {
+    fn record(&self, order: &Order<'_>, moment: &Moment, run: RunNumber, outcome: Outcome) {
         let seq = order.request.seq;
         let call = match S::decode(order.method.id, order.arguments) {
             Ok(Request::Write(write)) => {
-                self.call_ref(order, &write).map_err(|error| error.to_string())
+                self.call_ref(order, moment, &write).map_err(|error| error.to_string())
             }
             Ok(_) => Err("only writes are recorded".to_owned()),
             Err(error) => Err(error.to_string()),
@@ -238,13 +269,14 @@ where
 }
 
 /// Polls a call once. One that must wait is handed back, and leaves a new stage behind.
-fn launch<F: Future>(
+fn launch<J, F: Future>(
     stage: &mut Pin<Box<Option<F>>>,
-    run: F,
+    make: impl Fn(J) -> F,
+    job: J,
     span: &tracing::Span,
     context: &mut Context<'_>,
 ) -> Result<F::Output, Pin<Box<Option<F>>>> {
-    stage.set(Some(run));
+    stage.set(Some(make(job)));
     match span.in_scope(|| poll_stage(stage.as_mut(), context)) {
         Poll::Ready(answer) => {
             stage.set(None);
