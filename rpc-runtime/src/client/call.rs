@@ -233,10 +233,11 @@ impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.get_mut();
-        let polled = match std::mem::replace(&mut call.stage, Stage::Over) {
+        // The arguments are encoded where they lie.
+        let polled = match &mut call.stage {
             Stage::Prepared(arguments) => {
                 let mut encoded = io_buffer::take_message();
-                match encode_value(&arguments, &mut encoded) {
+                match encode_value(arguments, &mut encoded) {
                     Ok(()) => call.start(context, encoded),
                     Err(error) => {
                         let reason = NotExecuted::Encode(error.to_string());
@@ -244,12 +245,13 @@ impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
                     }
                 }
             }
-            Stage::Waiting(arguments, deadline) => {
-                call.start_timed(context, arguments, Some(deadline))
-            }
             Stage::InFlight(seq) => {
-                call.stage = Stage::InFlight(seq);
+                let seq = *seq;
                 call.poll_result(context, seq)
+            }
+            Stage::Waiting(arguments, deadline) => {
+                let (arguments, deadline) = (std::mem::take(arguments), *deadline);
+                call.start_timed(context, arguments, Some(deadline))
             }
             Stage::Over => panic!("a finished call is not polled again"),
         };

@@ -226,13 +226,26 @@ impl Call {
     }
 
     /// Begins a call that was sent at once, but does not know the time yet: its deadline is what is
-    /// left of it.
+    /// `left` of it, in microseconds. Each part goes straight to its place: a struct of them would be
+    /// written and read again.
     #[inline]
-    pub(super) fn begin_sent(&mut self, new: NewCall, endpoint: EndpointId) {
-        self.begin(new);
-        self.state = CallState::Sent;
-        self.endpoint = endpoint;
-        self.attempts = 1;
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn begin_sent(
+        &mut self,
+        kind: Kind,
+        method: MethodId,
+        endpoint: EndpointId,
+        client: ClientId,
+        left: u64,
+        arguments: Vec<u8>,
+        waker: Waker,
+    ) {
+        (self.state, self.caller, self.kind) = (CallState::Sent, Caller::Waiting, kind);
+        (self.method, self.endpoint, self.attempts) = (method, endpoint, 1);
+        (self.client, self.deadline) = (client, Time(left));
+        (self.made_at, self.sent_at, self.next_at) = (Time::ZERO, Time::ZERO, Time::NEVER);
+        self.buffer = arguments;
+        (self.outcome, self.waker, self.rare) = (None, Some(waker), None);
     }
 
     /// The time of a call that was made without begins, and it waits until `next_at`.

@@ -59,11 +59,7 @@ impl Core {
         }
         self.count_call(kind);
         let left = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
-        let (client, waker) = (self.client, Some(waker.clone()));
-        let (made_at, deadline) = (Time::ZERO, Time(left));
-        let new =
-            NewCall { kind, method, options: None, client, made_at, deadline, arguments, waker };
-        Ok(self.send_untimed(endpoint, left, new))
+        Ok(self.send_untimed(method, kind, endpoint, left, arguments, waker))
     }
 
     /// Makes a call. `arguments` are encoded; the buffer is used for the result. `waker` is called when
@@ -152,7 +148,15 @@ impl Core {
     }
 
     #[inline]
-    fn send_untimed(&mut self, endpoint: EndpointId, left: u64, new: NewCall) -> Seq {
+    fn send_untimed(
+        &mut self,
+        method: MethodId,
+        kind: Kind,
+        endpoint: EndpointId,
+        left: u64,
+        arguments: Vec<u8>,
+        waker: &Waker,
+    ) -> Seq {
         let watermark = self.ring.watermark();
         let (seq, call) = self.ring.push();
         let watermark = acknowledged(watermark, seq);
@@ -162,19 +166,20 @@ impl Core {
             seq,
             attempt: Attempt::FIRST,
             age: Duration::ZERO,
-            method: new.method,
+            method,
             ack: needs_ack.then(|| Ack::new(watermark, &[])),
             deadline: self.timeouts.deadline_to_send(left),
             trace: None,
             settle: false,
         };
         let was_empty = end.out.is_empty();
-        header.put(&new.arguments, &mut end.out);
+        header.put(&arguments, &mut end.out);
         if needs_ack {
             end.note_acked(watermark);
         }
         end.in_flight += 1;
-        call.begin_sent(new, endpoint);
+        let (client, waker) = (self.client, waker.clone());
+        call.begin_sent(kind, method, endpoint, client, left, arguments, waker);
         // The first without a time also wakes a connection that has bytes to send already: it may
         // be unable to send them, and the time must be told all the same.
         let is_first = self.untimed.is_none();

@@ -15,7 +15,7 @@ use super::{Connection, Moment};
 use crate::id::{ArgumentHash, CallId, Seq};
 use crate::io_buffer;
 use crate::protocol::server::{Admission, AgreedMethod, Answer, Incoming, RunNumber};
-use crate::service::{Kind, Request, Service, ServiceCall};
+use crate::service::{Kind, Request, Service};
 use crate::store::{CallRef, KeyError, Outcome};
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
@@ -153,9 +153,12 @@ where
         run: RunNumber,
         buffer: Vec<u8>,
     ) -> Option<Answer> {
-        let decoded = match self.decode(order) {
+        if let Some(refused) = self.refusal() {
+            return Some(refused);
+        }
+        let decoded = match S::decode(order.method.id, order.arguments) {
             Ok(decoded) => decoded,
-            Err(refused) => return Some(refused),
+            Err(error) => return Some(bad_arguments(&error)),
         };
         let span = tracing::debug_span!(
             "call",
@@ -199,13 +202,13 @@ where
         }
     }
 
-    fn decode(&self, order: &Order<'_>) -> Result<ServiceCall<S>, Answer> {
+    fn refusal(&self) -> Option<Answer> {
         let server = &self.server;
-        if server.running.load(Ordering::Relaxed) >= server.config.max_running {
-            let why = "the server has as many calls running as its limits allow";
-            return Err(Answer::Refused(RefusalReason::Overloaded, why.to_owned()));
+        if server.running.load(Ordering::Relaxed) < server.config.max_running {
+            return None;
         }
-        S::decode(order.method.id, order.arguments).map_err(|error| bad_arguments(&error))
+        let why = "the server has as many calls running as its limits allow";
+        Some(Answer::Refused(RefusalReason::Overloaded, why.to_owned()))
     }
 
     /// Moves a call that must wait to a task of its own.
