@@ -89,8 +89,6 @@ pub(crate) enum Payload {
     Shared(Bytes),
     /// In a buffer that goes back to the table's pool.
     Owned(Vec<u8>),
-    /// Here, this many bytes of it: what is small need not be looked for elsewhere.
-    InPlace(u8, [u8; Payload::MAX_IN_PLACE]),
 }
 
 /// How one run, recording or abort of a call ended.
@@ -111,23 +109,10 @@ pub(crate) enum Answer {
 }
 
 impl Payload {
-    /// The largest that is kept in place, in bytes: what makes the enum no larger than it is.
-    const MAX_IN_PLACE: usize = 30;
-
-    /// These bytes in place, if they are few enough.
-    #[inline]
-    pub(super) fn in_place(bytes: &[u8]) -> Option<Payload> {
-        let mut place = [0; Payload::MAX_IN_PLACE];
-        place.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Payload::InPlace(bytes.len() as u8, place))
-    }
-
-    #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Payload::Shared(bytes) => bytes,
             Payload::Owned(bytes) => bytes,
-            Payload::InPlace(len, place) => &place[..usize::from(*len)],
         }
     }
 
@@ -135,7 +120,6 @@ impl Payload {
         match self {
             Payload::Shared(bytes) => bytes,
             Payload::Owned(bytes) => bytes.into(),
-            Payload::InPlace(..) => Bytes::copy_from_slice(self.as_slice()),
         }
     }
 }

@@ -417,16 +417,7 @@ impl<R> CallTable<R> {
             return;
         }
         self.held += payload.as_slice().len();
-        let payload = match Payload::in_place(payload.as_slice()) {
-            Some(small) => {
-                if let Payload::Owned(buffer) = payload {
-                    self.keep_spare(buffer);
-                }
-                small
-            }
-            None => payload,
-        };
-        self.slots[index] = Slot::Done(Done { hash, kind, committed, attempt, status, payload });
+        *slot = Slot::Done(Done { hash, kind, committed, attempt, status, payload });
         if self.held > self.limits.max_held_bytes {
             self.forget_oldest();
         }
@@ -456,19 +447,15 @@ impl<R> CallTable<R> {
             }
             Slot::Done(done) => {
                 self.held -= done.payload.as_slice().len();
-                if let Payload::Owned(buffer) = done.payload {
-                    self.keep_spare(buffer);
+                if let Payload::Owned(mut buffer) = done.payload
+                    && (1..=SPARE_CAPACITY).contains(&buffer.capacity())
+                    && self.spare_bytes < SPARE_BYTES
+                {
+                    buffer.clear();
+                    self.spare_bytes += buffer.capacity();
+                    self.spare.push(buffer);
                 }
             }
-        }
-    }
-
-    #[inline]
-    fn keep_spare(&mut self, mut buffer: Vec<u8>) {
-        if (1..=SPARE_CAPACITY).contains(&buffer.capacity()) && self.spare_bytes < SPARE_BYTES {
-            buffer.clear();
-            self.spare_bytes += buffer.capacity();
-            self.spare.push(buffer);
         }
     }
 
