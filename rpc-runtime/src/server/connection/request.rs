@@ -129,8 +129,7 @@ where
                 continue;
             };
             let seq = order.request.seq;
-            if let Some((run, outcome)) =
-                state.table.handle_finished(moment.now, seq, run, answer)
+            if let Some((run, outcome)) = state.table.handle_finished(moment.now, seq, run, answer)
             {
                 order.task = Task::Record(run, outcome);
                 must_record = true;
