@@ -183,7 +183,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
             id = %self.client.shared().with(|core| core.call_id(seq)),
             attempts = tracing::field::Empty,
         );
-        self.span = (!span.is_none()).then(|| Box::new(span));
+        self.span = (!span.is_disabled()).then(|| Box::new(span));
     }
 
     #[inline]

@@ -21,6 +21,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::Sleep;
 
+use self::request::{put_orders, take_orders};
 use super::Shared;
 use super::execute::{Job, PlainJob};
 use super::sessions::Session;
@@ -228,7 +229,7 @@ where
         let moment = Moment { now: self.server.clock.now(), wall: Cell::new(None) };
         let session = Arc::clone(&self.session);
         let (mut input, mut finished) = (bytes, Vec::new());
-        let mut orders = Vec::new();
+        let mut orders = take_orders();
         let mut state = session.lock();
         state.note_traffic(moment.now);
         let mut next = self.decoder.next(&mut input, &mut finished);
@@ -255,6 +256,7 @@ where
         };
         // However the connection ends, what was admitted is run: its retry would wait for it.
         drop(self.carry_out(context, &session, state, &moment, &mut orders));
+        put_orders(orders);
         ended
     }
 

@@ -1,5 +1,6 @@
 //! What becomes of a request: answered from the table, run here and now, or moved to a task.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -41,6 +42,23 @@ enum Task {
     Answer(RunNumber, Answer),
     /// Nothing more here: a task does it.
     Done,
+}
+
+thread_local! {
+    /// An empty list of orders, for its memory.
+    static ORDERS: Cell<Vec<Order<'static>>> = const { Cell::new(Vec::new()) };
+}
+
+/// An empty list of orders.
+pub(super) fn take_orders<'a>() -> Vec<Order<'a>> {
+    ORDERS.take()
+}
+
+/// Gives a list of orders back.
+pub(super) fn put_orders(mut orders: Vec<Order<'_>>) {
+    orders.clear();
+    // Collecting nothing from a list keeps the memory of the list, whatever its orders borrowed from.
+    ORDERS.set(orders.into_iter().map(|_| unreachable!("it is empty")).collect());
 }
 
 impl<S, F, P, M, N> Connection<S, F, P, M, N>
