@@ -15,6 +15,7 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use crate::hot_path::{GUARDED, Path, name, run as run_path};
+use crate::instructions::{can_count, collected, valgrind};
 use crate::process::Program;
 
 /// How much more than the baseline a path may take. The count itself repeats to the instruction;
@@ -173,8 +174,7 @@ fn costs(path: Path, in_flight: usize, counting: &Program) -> Result<Costs, Box<
 }
 
 fn instructions(path: Path, in_flight: usize, calls: usize) -> Result<f64, Box<dyn Error>> {
-    let mut valgrind = Command::new("valgrind");
-    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    let mut valgrind = valgrind();
     valgrind.arg(std::env::current_exe()?);
     let output = arguments(&mut valgrind, path, in_flight, calls).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -189,15 +189,8 @@ fn arguments(command: &mut Command, path: Path, in_flight: usize, calls: usize) 
     command.args(["--in-flight", &in_flight.to_string(), "--calls", &calls.to_string()])
 }
 
-/// The figure in `==123== Collected : 4567`.
-fn collected(said: &str) -> Option<f64> {
-    let line = said.lines().find(|line| line.contains("Collected :"))?;
-    line.rsplit(' ').next()?.parse().ok()
-}
-
 fn has_valgrind() -> Result<(), Box<dyn Error>> {
-    let found = Command::new("valgrind").arg("--version").output();
-    if found.is_ok_and(|output| output.status.success()) {
+    if can_count() {
         return Ok(());
     }
     Err("valgrind is not here; install it (on Debian: apt-get install valgrind)".into())
@@ -224,12 +217,5 @@ mod tests {
         assert_eq!(print(&baseline(1051.0), &baseline(1000.0)), ["plain at 1"]);
         assert_eq!(print(&baseline(f64::NAN), &baseline(1000.0)), ["plain at 1"]);
         assert_eq!(print(&baseline(1000.0), &Baseline::new()), ["plain at 1"]);
-    }
-
-    #[test]
-    fn the_count_of_callgrind_is_read() {
-        let said = "==7== Events    : Ir\n==7== Collected : 123456\n==7==\n";
-        assert_eq!(collected(said), Some(123_456.0));
-        assert_eq!(collected("==7== nothing"), None);
     }
 }

@@ -30,6 +30,7 @@ mod durable;
 mod growth;
 pub mod guard;
 pub mod hot_path;
+mod instructions;
 mod load;
 mod process;
 mod relay;

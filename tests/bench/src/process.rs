@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use crate::instructions;
 use crate::load::{Figures, WARM};
 use crate::usage::Usage;
 use crate::work::Contender;
@@ -16,12 +17,16 @@ pub(crate) const CLIENT_CORE: usize = 1;
 
 /// Which program is started.
 #[derive(Clone, Debug)]
-pub(crate) struct Program(PathBuf);
+pub(crate) struct Program {
+    path: PathBuf,
+    /// Where valgrind, which then runs it, writes what it has counted.
+    counted_in: Option<PathBuf>,
+}
 
 impl Program {
     /// This one.
     pub(crate) fn this() -> Result<Program, Box<dyn Error>> {
-        Ok(Program(std::env::current_exe()?))
+        Ok(Program { path: std::env::current_exe()?, counted_in: None })
     }
 
     /// The one that counts allocations, built if it is not there.
@@ -35,30 +40,39 @@ impl Program {
             build.args(["--features", "peers"]);
         }
         let built = build.status().is_ok_and(|status| status.success());
-        let program = std::env::current_exe()?.with_file_name("rpc-bench-counting");
-        if built && program.is_file() {
-            Ok(Program(program))
+        let path = std::env::current_exe()?.with_file_name("rpc-bench-counting");
+        if built && path.is_file() {
+            Ok(Program { path, counted_in: None })
         } else {
             Err(format!("could not make the program that counts allocations: {build:?}").into())
         }
     }
 
+    /// The same, run by valgrind, which writes there how many instructions that took.
+    pub(crate) fn counted_in(mut self, log: &Path) -> Program {
+        self.counted_in = Some(log.to_owned());
+        self
+    }
+
     pub(crate) fn command(&self) -> Command {
-        Command::new(&self.0)
+        let Some(log) = &self.counted_in else { return Command::new(&self.path) };
+        let mut command = instructions::valgrind();
+        command.arg(format!("--log-file={}", log.display())).arg(&self.path);
+        command
     }
 }
 
 /// A process with a conversation by lines; ended with this.
 pub(crate) struct Talking {
     child: Child,
-    input: ChildStdin,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl Talking {
     pub(crate) fn start(command: &mut Command) -> Result<Talking, Box<dyn Error>> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let input = child.stdin.take().ok_or("the process has no input")?;
+        let input = Some(child.stdin.take().ok_or("the process has no input")?);
         let output = child.stdout.take().ok_or("the process has no output")?;
         Ok(Talking { child, input, output: BufReader::new(output) })
     }
@@ -76,8 +90,15 @@ impl Talking {
         Ok(line.trim().to_owned())
     }
 
+    /// Waits until it has ended by itself, which it does when nobody talks to it any more.
+    fn end(mut self) -> Result<(), Box<dyn Error>> {
+        drop(self.input.take());
+        self.child.wait()?;
+        Ok(())
+    }
+
     pub(crate) fn say(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
-        writeln!(self.input, "{line}")?;
+        writeln!(self.input.as_mut().ok_or("the process is about to end")?, "{line}")?;
         Ok(())
     }
 }
@@ -113,6 +134,10 @@ impl Server {
         self.process.id()
     }
 
+    pub(crate) fn end(self) -> Result<(), Box<dyn Error>> {
+        self.process.end()
+    }
+
     pub(crate) fn usage(&mut self) -> Result<Usage, Box<dyn Error>> {
         self.process.say("usage")?;
         Ok(serde_json::from_str(&self.process.hear()?)?)
@@ -144,6 +169,10 @@ impl Load {
 
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    pub(crate) fn end(self) -> Result<(), Box<dyn Error>> {
+        self.0.end()
     }
 
     /// Lets it make its timed calls.

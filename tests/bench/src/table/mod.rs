@@ -11,6 +11,7 @@ use clap::ValueEnum as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub(crate) use self::print::thousands;
+use crate::instructions;
 use crate::load::Figures;
 use crate::process::{Load, Program, Server};
 use crate::relay::Relay;
@@ -21,7 +22,7 @@ use crate::work::{Contender, IN_FLIGHT};
 /// What `table` is told.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Shorter rounds and fewer of them, and no plot unless it is asked for.
+    /// Shorter rounds and fewer of them, no count of instructions, and no plot unless it is asked for.
     #[arg(long)]
     quick: bool,
     /// Rounds; the median of each figure is shown. [default: 5, quick 3]
@@ -63,6 +64,8 @@ struct Costs {
     allocations: Option<[f64; 2]>,
     /// On the client, on the server.
     syscalls: Option<[f64; 2]>,
+    /// In user space; on the client, on the server.
+    instructions: Option<[f64; 2]>,
 }
 
 /// Runs every contender in every round, so that a machine that changes changes for all of them.
@@ -86,6 +89,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         bar.set_message(format!("counting {} at {}", cell.contender.name(), cell.in_flight));
         let time = time.min(Duration::from_millis(500));
         cell.costs = counted(cell.contender, cell.in_flight, time, counting.as_ref())?;
+        if !arguments.quick && instructions::can_count() {
+            let counted = instructions::per_call(cell.contender, cell.in_flight)?;
+            cell.costs.instructions = Some(counted);
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -44,12 +44,12 @@ pub(super) fn costs(cells: &[Cell]) {
     println!(
         "Per call, client + server. Bytes: counted by a relay between the two. System calls: by \
          `strace -f -c` on both. Allocations, of all threads, those of the arguments included: by \
-         a counting allocator. Each in a run of its own.\n"
+         a counting allocator. Instructions, in user space alone: by valgrind. Each in a run of its own.\n"
     );
     println!(
-        "| in flight | contender | CPU µs | bytes to server + to client | system calls | allocations |"
+        "| in flight | contender | CPU µs | bytes to server + to client | system calls | allocations | instructions |"
     );
-    println!("| ---: | --- | ---: | ---: | ---: | ---: |");
+    println!("| ---: | --- | ---: | ---: | ---: | ---: | ---: |");
     for cell in cells {
         let pair = |pair: Option<[f64; 2]>, digits: usize| {
             pair.map_or("–".to_owned(), |[a, b]| format!("{a:.digits$} + {b:.digits$}"))
@@ -57,13 +57,14 @@ pub(super) fn costs(cells: &[Cell]) {
         let client = cell.median(|round| round.figures.client.cpu / round.figures.calls as f64);
         let server = cell.median(|round| round.server.cpu / round.figures.calls as f64);
         println!(
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             cell.in_flight,
             cell.contender.name(),
             pair(Some([client * 1e6, server * 1e6]), 2),
             pair(cell.costs.bytes, 1),
             pair(cell.costs.syscalls, 2),
             pair(cell.costs.allocations, 2),
+            pair(cell.costs.instructions, 0),
         );
     }
     println!();

@@ -1,0 +1,86 @@
+//! Instructions of a process in user space, counted by valgrind.
+
+use std::error::Error;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
+
+use crate::process::{Load, Program, Server};
+use crate::work::Contender;
+
+/// A run, and one that is longer: what the longer one takes more, its additional calls take.
+const TIMES: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(3000)];
+/// A load makes calls for a quarter of its time before it is timed.
+const WITH_WARM_UP: f64 = 1.25;
+
+/// Valgrind, told to count and to keep nothing else.
+pub(crate) fn valgrind() -> Command {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    valgrind
+}
+
+/// Whether there is a valgrind.
+pub(crate) fn can_count() -> bool {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    valgrind.status().is_ok_and(|status| status.success())
+}
+
+/// What a call takes over TCP: on the client, on the server.
+pub(crate) fn per_call(contender: Contender, in_flight: usize) -> Result<[f64; 2], Box<dyn Error>> {
+    let [short, long] = TIMES.map(|time| Counted::run(contender, in_flight, time));
+    let (short, long) = (short?, long?);
+    let calls = (long.calls - short.calls) * WITH_WARM_UP;
+    Ok([(long.client - short.client) / calls, (long.server - short.server) / calls])
+}
+
+/// What one run has taken.
+struct Counted {
+    calls: f64,
+    client: f64,
+    server: f64,
+}
+
+impl Counted {
+    fn run(
+        contender: Contender,
+        in_flight: usize,
+        time: Duration,
+    ) -> Result<Counted, Box<dyn Error>> {
+        let [of_client, of_server] = [NamedTempFile::new()?, NamedTempFile::new()?];
+        let program = Program::this()?.counted_in(of_server.path());
+        let server = Server::start(&program, contender)?;
+        let program = Program::this()?.counted_in(of_client.path());
+        let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
+        let calls = load.go()?.calls as f64;
+        load.end()?;
+        server.end()?;
+        Ok(Counted { calls, client: count(of_client.path())?, server: count(of_server.path())? })
+    }
+}
+
+fn count(log: &Path) -> Result<f64, Box<dyn Error>> {
+    let said = std::fs::read_to_string(log)?;
+    collected(&said).ok_or_else(|| format!("valgrind has counted nothing: {said}").into())
+}
+
+/// The figure in `==123== Collected : 4567`.
+pub(crate) fn collected(said: &str) -> Option<f64> {
+    let line = said.lines().find(|line| line.contains("Collected :"))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_of_callgrind_is_read() {
+        let said = "==7== Events    : Ir\n==7== Collected : 123456\n==7==\n";
+        assert_eq!(collected(said), Some(123_456.0));
+        assert_eq!(collected("==7== nothing"), None);
+    }
+}
