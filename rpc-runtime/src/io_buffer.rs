@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 /// What one read takes at most. At many calls in flight 16 KiB lets both ends work at once, where
 /// larger reads make them wait for each other.
-const READ_BYTES: usize = 16 << 10;
+pub(crate) const READ_BYTES: usize = 16 << 10;
 /// A write buffer larger than this is given back to the allocator when it is empty.
 const KEPT_WRITE_BYTES: usize = 64 << 10;
 /// Message buffers kept per thread, and the largest that is kept.
