@@ -36,8 +36,8 @@ pub(crate) struct Arguments {
     /// How long a case takes in each round.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// How long the work of a call waits, in milliseconds.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    /// How long each of the three steps of a call's work waits at most, in milliseconds; at least 1.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1000))]
     work: u64,
 }
 
@@ -51,7 +51,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 /// Waits, then writes.
 struct Waiting {
-    work: Duration,
+    /// How many milliseconds each of its three steps takes at most.
+    step: u64,
     /// What share of the calls takes longer, and how long.
     slow: Option<(f64, Duration)>,
     random: Mutex<fastrand::Rng>,
@@ -60,16 +61,16 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new(work: Duration, places: usize, seed: u64) -> Waiting {
+    fn new(step: u64, places: usize, seed: u64) -> Waiting {
         let random = Mutex::new(fastrand::Rng::with_seed(seed));
-        Waiting { work, slow: None, random, places: Arc::new(Semaphore::new(places)) }
+        Waiting { step, slow: None, random, places: Arc::new(Semaphore::new(places)) }
     }
 
     fn draw(&self) -> Duration {
         let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
         match self.slow {
             Some((share, slow)) if random.f64() < share => slow,
-            _ => self.work,
+            _ => Duration::from_millis((0..3).map(|_| random.u64(1..=self.step)).sum()),
         }
     }
 }

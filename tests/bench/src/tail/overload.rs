@@ -27,8 +27,7 @@ enum Ending {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
-    let work = Duration::from_millis(arguments.work);
-    let worker = Waiting::new(work, PLACES, 1);
+    let worker = Waiting::new(arguments.work, PLACES, 1);
     let config = ServerConfig::default().max_running(TAKEN);
     let server = Server::builder(WorkServer::new(worker), Arc::new(MemoryStore::new()))
         .config(config)
@@ -72,7 +71,8 @@ async fn peak(client: &WorkClient, time: Duration) -> f64 {
 }
 
 async fn ending(client: &WorkClient, account: u64) -> Ending {
-    match transfer(client, account).await {
+    // One attempt: so that a refusal is told at once, and not tried again until the deadline.
+    match transfer(client, account).max_attempts(1).await {
         Ok(_) => Ending::Done,
         Err(CallError::NotExecuted(_)) => Ending::NotExecuted,
         Err(_) => Ending::Unknown,
