@@ -14,6 +14,9 @@ use crate::contender::ours::{WorkClient, WorkServer, transfer};
 
 const SLOW_SHARE: f64 = 0.05;
 const SLOW_FOR: Duration = Duration::from_millis(50);
+/// Which part of the healthy calls is not hedged. Of the 5 % that hedging may cost, healthy calls then
+/// take 3, and the slow server's slow ones the rest.
+const HEDGED_AFTER: f64 = 0.97;
 const PER_SECOND: f64 = 500.0;
 const SERVERS: usize = 3;
 /// More than are ever in the air: nobody waits for a place here.
@@ -33,17 +36,17 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let seed = u64::from(round) * 100;
         measure(arguments, seed, false, Hedge::Never, &mut cases[0]).await?;
         measure(arguments, seed, true, Hedge::Never, &mut cases[1]).await?;
-        // What the healthy servers need for 99 of 100 calls: what an operator would set.
-        let after = quantile(cases[0].calls.iter(), 0.99);
+        let after = quantile(cases[0].calls.iter(), HEDGED_AFTER);
         measure(arguments, seed, true, Hedge::After(after), &mut cases[2]).await?;
     }
     let healthy = quantile(cases[0].calls.iter(), 0.99);
     println!(
         "{SERVERS} servers, {PER_SECOND} writes a second, each waits 3 to {} ms; one server takes {} ms \
-         for {:.0} % of its calls. Hedged after the healthy p99.\n",
+         for {:.0} % of its calls. Hedged after the healthy p{:.0}.\n",
         3 * arguments.work,
         SLOW_FOR.as_millis(),
-        SLOW_SHARE * 100.0
+        SLOW_SHARE * 100.0,
+        HEDGED_AFTER * 100.0
     );
     println!("| case | calls | p50 ms | p99 ms | p99.9 ms | requests per call |");
     println!("| --- | ---: | ---: | ---: | ---: | ---: |");
