@@ -175,17 +175,22 @@ pub fn run_plan(plan: &Plan, settings: &Settings) -> Outcome {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
+            .on_thread_unpark(hub::time_has_passed)
             .build()
             .expect("a runtime without I/O can always be made");
-        runtime.block_on(world::run(plan, settings))
+        // In a box, since the runtime moves what it returns each time that it polls for it.
+        runtime.block_on(async { Box::new(world::run(plan, settings).await) })
     }));
-    let mut outcome = ran.unwrap_or_else(|_| Outcome {
-        violation: None,
-        hash: 0,
-        coverage: Coverage::default(),
-        figures: Figures::default(),
-        diagram: String::new(),
-    });
+    let mut outcome = ran.map_or_else(
+        |_| Outcome {
+            violation: None,
+            hash: 0,
+            coverage: Coverage::default(),
+            figures: Figures::default(),
+            diagram: String::new(),
+        },
+        |outcome| *outcome,
+    );
     if panics::count() != before && outcome.violation.is_none() {
         let detail = panics::last().unwrap_or_default();
         outcome.violation = Some(Violation { rule: "nothing panics", detail });

@@ -366,7 +366,7 @@ impl State {
         Outcome {
             violation: self.take_violation(),
             hash: self.hash(),
-            coverage: self.coverage.clone(),
+            coverage: std::mem::take(&mut self.coverage),
             figures: self.figures,
             diagram: self.trace.diagram(plan.clients.len(), plan.servers.into()),
         }

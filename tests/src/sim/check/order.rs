@@ -5,7 +5,7 @@
 //! taking each call at a position where its result is true, and no call before one that had ended
 //! when it was made. The search is complete: if it finds no way, there is none.
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use super::super::bank::first_entries;
 use super::super::books::Book;
@@ -80,7 +80,7 @@ pub(super) fn check(statements: &Statements, operations: &[Operation]) -> Result
     if operations.len() > Set::BITS as usize {
         return Ok(());
     }
-    let mut search = Search { statements, operations, seen: HashSet::new(), farthest: 0 };
+    let mut search = Search { statements, operations, seen: HashSet::default(), farthest: 0 };
     if search.goes_on([0; ACCOUNTS as usize], 0) {
         return Ok(());
     }

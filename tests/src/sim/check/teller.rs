@@ -96,10 +96,19 @@ pub(super) fn check(plan: &Plan, operations: &[Operation]) -> Result<(), Broken>
         moments.extend(operation.returned.map(|at| (at, operation, false)));
     }
     moments.sort_unstable_by_key(|(at, ..)| *at);
+    // The tester takes the calls of a thread one after the other. Calls that do not overlap may share
+    // a thread: it puts them in the same order anyway, and has fewer threads to try.
+    let mut threads: Vec<Option<u8>> = Vec::new();
     for (_, operation, is_invocation) in moments {
-        let thread = operation.number;
+        let number = operation.number;
+        let wanted = if is_invocation { None } else { Some(number) };
+        let thread = threads.iter().position(|holds| *holds == wanted).unwrap_or(threads.len());
+        if thread == threads.len() {
+            threads.push(None);
+        }
+        threads[thread] = is_invocation.then_some(number);
         let told = if is_invocation {
-            tester.on_invoke(thread, (operation.number, operation.ask)).map(|_| ())
+            tester.on_invoke(thread, (number, operation.ask)).map(|_| ())
         } else {
             tester.on_return(thread, operation.answer.clone()).map(|_| ())
         };
