@@ -4,9 +4,9 @@
 //! protocol does not turns it off.
 
 use super::machine::Protocol;
-use super::plan::{Bug, Refuses};
+use super::plan::{Bug, CallPlan, Refuses};
 use super::run::{After, Doubt, Found, Run, Step};
-use super::state::{Cas, Change, Fate, NO_TOKEN, Set, State, has};
+use super::state::{Call, Cas, Change, Fate, NO_TOKEN, Set, State, has};
 
 pub(super) fn normalise(model: &Protocol, state: &mut State) {
     let looks_back = matches!(
@@ -31,6 +31,7 @@ pub(super) fn normalise(model: &Protocol, state: &mut State) {
         }
     }
     forget_fences(state);
+    forget_faults(model, state);
     for doc in 0..state.docs.len() {
         let Some(stage) = state.docs[doc].stage else { continue };
         if stage.anchor_cas == Cas::Gone && state.fate_of(&stage) == Fate::Lost {
@@ -114,4 +115,25 @@ fn forget_fences(state: &mut State) {
             })
         });
     }
+}
+
+/// Faults that nothing is left to strike.
+fn forget_faults(model: &Protocol, state: &mut State) {
+    let calls = model.config.calls.iter().zip(&state.calls);
+    let mut unsent = calls.filter(|(plan, call)| call.told.is_none() && call.sent < plan.attempts);
+    let is_again = |(plan, _): &(&CallPlan, &Call)| plan.attempts > 1;
+    let (may_send, may_send_again) =
+        (unsent.clone().next().is_some(), unsent.any(|one| is_again(&one)));
+    let runs = may_send || state.runs.iter().any(Run::is_running);
+    let answers = runs || state.runs.iter().any(|run| run.answer.is_some());
+    let left = &mut state.left;
+    let keep = |fault: &mut u8, is_possible: bool| *fault = if is_possible { *fault } else { 0 };
+    keep(&mut left.early, may_send_again);
+    keep(&mut left.crashes, runs);
+    keep(&mut left.ambiguous, runs);
+    keep(&mut left.unavailable, runs);
+    keep(&mut left.deadlines, runs);
+    keep(&mut left.lost, answers);
+    // A late write is one that was ambiguous.
+    left.late = left.late.min(left.ambiguous);
 }
