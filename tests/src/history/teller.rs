@@ -1,13 +1,12 @@
 //! The bank as a sequential object, and a checker from elsewhere that searches for an order of the
 //! calls without a look at the statements.
 
+use std::sync::Arc;
+
 use stateright::semantics::{ConsistencyTester as _, LinearizabilityTester, SequentialSpec};
 
-use super::super::bank::first_entries;
-use super::super::plan::{ACCOUNTS, Ask, Plan};
-use super::lists::line;
 use super::order::{State, decide, page_of};
-use super::{Answer, Broken, Line, Operation};
+use super::{Account, Answer, Ask, Broken, Line, Operation};
 
 const RULE: &str = "the bank is linearizable";
 
@@ -15,48 +14,59 @@ const RULE: &str = "the bank is linearizable";
 pub(super) const MOST_OPERATIONS: usize = 10;
 
 /// The bank that does one call after the other.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Teller {
-    accounts: [Account; ACCOUNTS as usize],
+#[derive(Clone, Debug)]
+struct Teller {
+    /// By account: what was there at the start.
+    first: Arc<Vec<Vec<Line>>>,
+    accounts: Vec<Changed>,
 }
 
+/// What has come to an account since.
 #[derive(Clone, Debug, Default)]
-struct Account {
+struct Changed {
     lines: Vec<Line>,
     closed: bool,
 }
 
 impl Teller {
-    pub(super) fn new(plan: &Plan) -> Teller {
-        let mut teller = Teller::default();
-        for (account, count) in teller.accounts.iter_mut().zip(&plan.accounts) {
-            account.lines = first_entries(*count).iter().map(line).collect();
-        }
-        teller
+    fn new(first: &[Vec<Line>], operations: &[Operation]) -> Teller {
+        let asked = operations
+            .iter()
+            .flat_map(|operation| [Some(operation.ask.anchor()), operation.ask.payee()]);
+        let accounts = asked.flatten().max().map_or(0, |most| usize::from(most) + 1);
+        let mut first = first.to_vec();
+        first.resize_with(accounts.max(first.len()), Vec::new);
+        let accounts = vec![Changed::default(); first.len()];
+        Teller { first: Arc::new(first), accounts }
     }
 
-    fn look(&self, account: u8) -> Option<State> {
-        let account = &self.accounts[usize::from(account)];
-        let (_, balance) = *account.lines.last()?;
-        Some(State { balance, closed: account.closed })
+    fn look(&self, account: Account) -> Option<State> {
+        let account = usize::from(account);
+        let Changed { lines, closed } = &self.accounts[account];
+        let (_, balance) = *lines.last().or_else(|| self.first[account].last())?;
+        Some(State { balance, closed: *closed })
     }
 
-    fn post(&mut self, account: u8, number: u8, change: i64) -> u64 {
+    fn lines(&self, account: Account) -> Vec<Line> {
+        let account = usize::from(account);
+        [&self.first[account][..], &self.accounts[account].lines].concat()
+    }
+
+    fn post(&mut self, account: Account, number: u32, change: i64) -> u64 {
         let before = self.look(account).map_or(0, |state| state.balance);
         let balance = before.checked_add_signed(change).expect("decided before");
-        self.accounts[usize::from(account)].lines.push((number.into(), balance));
+        self.accounts[usize::from(account)].lines.push((number, balance));
         balance
     }
 }
 
 impl SequentialSpec for Teller {
-    type Op = (u8, Ask);
+    type Op = (u32, Ask);
     type Ret = Answer;
 
-    fn invoke(&mut self, (number, ask): &(u8, Ask)) -> Answer {
+    fn invoke(&mut self, (number, ask): &(u32, Ask)) -> Answer {
         if let Ask::Statement(account, page) = *ask {
-            let lines = &self.accounts[usize::from(account)].lines;
-            return match page_of(account, lines, page) {
+            return match page_of(account, &self.lines(account), page) {
                 Ok((lines, more)) => Answer::Page(lines.to_vec(), more),
                 Err(no) => Answer::No(no),
             };
@@ -68,6 +78,9 @@ impl SequentialSpec for Teller {
         match *ask {
             Ask::Balance(account) => {
                 Answer::Balance(self.look(account).map_or(0, |state| state.balance))
+            }
+            Ask::Last(account) => {
+                Answer::Last(self.lines(account).last().map(|(number, _)| *number))
             }
             Ask::Open(account) => Answer::Done(self.post(account, number, 0)),
             Ask::Deposit(account, cents) => Answer::Done(self.post(account, number, cents.into())),
@@ -87,30 +100,29 @@ impl SequentialSpec for Teller {
     }
 }
 
-/// Searches for an order of the calls.
-pub(super) fn check(plan: &Plan, operations: &[Operation]) -> Result<(), Broken> {
-    let mut tester = LinearizabilityTester::new(Teller::new(plan));
-    let mut moments: Vec<(u64, &Operation, bool)> = Vec::new();
+/// Searches for an order of the calls. `first`: the lines that were there at the start, by account.
+pub(super) fn check(first: &[Vec<Line>], operations: &[Operation]) -> Result<(), Broken> {
+    let mut tester = LinearizabilityTester::new(Teller::new(first, operations));
+    let mut moments: Vec<(u64, bool, &Operation)> = Vec::new();
     for operation in operations {
-        moments.push((operation.invoked, operation, true));
-        moments.extend(operation.returned.map(|at| (at, operation, false)));
+        moments.push((operation.begin, false, operation));
+        moments.extend(operation.end.map(|at| (at, true, operation)));
     }
-    moments.sort_unstable_by_key(|(at, ..)| *at);
+    moments.sort_by_key(|(at, is_end, _)| (*at, *is_end));
     // The tester takes the calls of a thread one after the other. Calls that do not overlap may share
     // a thread: it puts them in the same order anyway, and has fewer threads to try.
-    let mut threads: Vec<Option<u8>> = Vec::new();
-    for (_, operation, is_invocation) in moments {
-        let number = operation.number;
-        let wanted = if is_invocation { None } else { Some(number) };
+    let mut threads: Vec<Option<u32>> = Vec::new();
+    for (_, is_end, Operation { number, ask, answer, .. }) in moments {
+        let wanted = is_end.then_some(*number);
         let thread = threads.iter().position(|holds| *holds == wanted).unwrap_or(threads.len());
         if thread == threads.len() {
             threads.push(None);
         }
-        threads[thread] = is_invocation.then_some(number);
-        let told = if is_invocation {
-            tester.on_invoke(thread, (number, operation.ask)).map(|_| ())
+        threads[thread] = (!is_end).then_some(*number);
+        let told = if is_end {
+            tester.on_return(thread, answer.clone()).map(|_| ())
         } else {
-            tester.on_return(thread, operation.answer.clone()).map(|_| ())
+            tester.on_invoke(thread, (*number, *ask)).map(|_| ())
         };
         told.map_err(|error| (RULE, error))?;
     }
