@@ -43,8 +43,9 @@ struct Link<A> {
     before: Way<A>,
 }
 
-/// States behind faults that take nothing from the budget.
-type PutOff<M> = Vec<(<M as stateright::Model>::State, u64, Way<<M as stateright::Model>::Action>)>;
+/// States behind faults that take nothing from the budget: their fingerprints, and how to get there
+/// from the first state. Most of them are reached without a fault later on.
+type PutOff<A> = Vec<(u64, Way<A>)>;
 
 /// The name of what must always be, and whether it is.
 type Promise<M> = (&'static str, fn(&M, &<M as stateright::Model>::State) -> bool);
@@ -57,7 +58,9 @@ struct Walk<'a, M: Explored> {
     open: HashSet<u64, BuildHasherDefault<AsItIs>>,
     stack: Vec<Open<M>>,
     /// For each root of `stack`.
-    put_off: Vec<PutOff<M>>,
+    put_off: Vec<PutOff<M::Action>>,
+    /// All that was ever put off: once is enough.
+    known_put_off: Fingerprints,
     /// By kind of step; there are a few dozen.
     steps: Vec<(&'static str, u64)>,
     trouble: Option<(&'static str, Way<M::Action>)>,
@@ -79,6 +82,7 @@ pub(super) fn walk<M: Explored>(
         open: HashSet::default(),
         stack: Vec::new(),
         put_off: Vec::new(),
+        known_put_off: Fingerprints::default(),
         steps: Vec::new(),
         trouble: None,
     };
@@ -97,7 +101,7 @@ pub(super) fn walk<M: Explored>(
     }
     let mut steps = BTreeMap::new();
     walk.steps.iter().for_each(|(kind, times)| *steps.entry(*kind).or_default() += times);
-    let trouble = walk.trouble.map(|(property, way)| (property, actions_of(way)));
+    let trouble = walk.trouble.map(|(property, way)| (property, actions_of(&way)));
     Ok(Progress { states: walk.known.len(), steps, trouble })
 }
 
@@ -140,10 +144,9 @@ impl<M: Explored> Walk<'_, M> {
         if !top.in_faults && self.open.contains(&print) {
             self.trouble = Some(("nothing goes round without a fault", way()));
         } else if top.in_faults && !costs {
-            if !self.known.contains(print) {
+            if !self.known.contains(print) && self.known_put_off.insert(print) {
                 let way = way();
-                let put_off = self.put_off.last_mut().expect("every state has a root");
-                put_off.push((next, print, way));
+                self.put_off.last_mut().expect("every state has a root").push((print, way));
             }
         } else if self.known.insert(print) {
             let way = way();
@@ -194,8 +197,9 @@ impl<M: Explored> Walk<'_, M> {
 
     /// Nothing with the budget of the last root is open any more: what was put off is next.
     fn next_root(&mut self) {
-        while let Some((state, print, way)) = self.put_off.last_mut().and_then(Vec::pop) {
+        while let Some((print, way)) = self.put_off.last_mut().and_then(Vec::pop) {
             if self.known.insert(print) {
+                let state = end_of(self.model, &way);
                 return self.enter(state, print, way, true);
             }
         }
@@ -210,9 +214,18 @@ impl<M: Explored> Walk<'_, M> {
     }
 }
 
-fn actions_of<A: Copy>(way: Way<A>) -> Vec<A> {
+/// The state that a way leads to.
+fn end_of<M: Explored>(model: &M, way: &Way<M::Action>) -> M::State {
+    let mut now = model.init_states().swap_remove(0);
+    for action in actions_of(way) {
+        now = model.next_state(&now, action).expect("this way was taken before");
+    }
+    now
+}
+
+fn actions_of<A: Copy>(way: &Way<A>) -> Vec<A> {
     let mut actions = Vec::new();
-    let mut at = &way;
+    let mut at = way;
     while let Some(link) = at {
         actions.push(link.action);
         at = &link.before;

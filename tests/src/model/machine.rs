@@ -18,6 +18,8 @@ use super::turn::Turn;
 pub struct Protocol {
     pub(super) config: Config,
     pub(super) slots: Slots,
+    /// Whether states are merged that do the same, and not only those that cannot be told apart.
+    pub(super) merges: bool,
 }
 
 impl Protocol {
@@ -27,7 +29,7 @@ impl Protocol {
     /// If it has more calls or attempts than a state has room for.
     #[must_use]
     pub fn new(config: Config) -> Protocol {
-        Protocol { config, slots: Slots::of(&config) }
+        Protocol { config, slots: Slots::of(&config), merges: true }
     }
 
     pub(super) fn client(&self, call: u8) -> u8 {
