@@ -241,9 +241,16 @@ fn records() -> Vec<Config> {
         Config {
             name: "three-attempts",
             about: "three attempts of a transfer at once, on three servers",
-            reduced: false,
             calls: &[CallPlan { attempts: 3, ..ONE_WAY }],
             faults: Budget { early: 2, ..NO_FAULTS },
+            ..BASE
+        },
+        Config {
+            name: "three-attempts-every-fault",
+            about: "the same under every kind of fault",
+            reduced: false,
+            calls: &[CallPlan { attempts: 3, ..ONE_WAY }],
+            faults: Budget { crashes: 1, ambiguous: 1, late: 1, early: 2, lost: 1, ..NO_FAULTS },
             ..BASE
         },
         Config {

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-/// Two of a hundred million states have the same with a probability of 1 in 3,000, and of a thousand
+/// Two of a hundred million states have the same with a probability of 1 in 3,700, and of a thousand
 /// million with 1 in 37: then one of the two is not looked at.
 pub(super) fn fingerprint(state: &impl Hash) -> u64 {
     let mut mixer = Mixer { mixed: 0x243f_6a88_85a3_08d3, gathered: 0, bytes: 0 };
