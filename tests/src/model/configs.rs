@@ -246,14 +246,6 @@ fn records() -> Vec<Config> {
             ..BASE
         },
         Config {
-            name: "three-attempts-every-fault",
-            about: "the same under every kind of fault",
-            reduced: false,
-            calls: &[CallPlan { attempts: 3, ..ONE_WAY }],
-            faults: Budget { crashes: 1, ambiguous: 1, late: 1, early: 2, lost: 1, ..NO_FAULTS },
-            ..BASE
-        },
-        Config {
             name: "three-servers",
             about: "three attempts on three servers, with a crash and a zombie",
             reduced: false,
