@@ -8,6 +8,7 @@ pub mod contention;
 pub mod crash_points;
 pub mod disk;
 pub mod disk_script;
+pub mod history;
 pub mod model;
 #[cfg(feature = "couchbase")]
 pub mod node;

@@ -238,7 +238,7 @@ Exit codes: 0 all is right, 1 a violation, 2 a flag cannot be used or a part cou
         let mut storm = Storm::new(program.to_owned(), time, cli.seed);
         storm.clients = usize::from(cli.clients);
         storm.in_flight = usize::from(cli.in_flight);
-        storm.accounts = usize::from(cli.accounts);
+        storm.accounts = cli.accounts;
         storm
     }
 

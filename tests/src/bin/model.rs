@@ -45,7 +45,7 @@ struct Arguments {
     /// Says how often each kind of step was taken, over all states.
     #[arg(long)]
     steps: bool,
-    /// Gives up a configuration beyond so many unique states: 100 bytes each.
+    /// Gives up a configuration beyond so many unique states: ten to twelve bytes each.
     #[arg(long, default_value_t = MAX_STATES, value_parser = states)]
     max_states: usize,
     /// Gives up exploring after so many minutes altogether.

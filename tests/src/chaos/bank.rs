@@ -3,26 +3,21 @@
 use std::time::Duration;
 
 use bank_business::{
-    AccountError, AccountName, Amount, BankClient, Entry, PageNumber, Reference, StatementError,
+    AccountError, AccountName, BankClient, Entry, PageNumber, Reference, StatementError,
     StatementPage,
 };
 use rpc::client::Stub as _;
 use rpc::{CallError, Client};
 
-use super::check::Statements;
-use super::client::{config, now};
-use super::history::{Ask, Line, Told};
+use super::client::{config, make, now};
+use super::heard::{Line, Statements};
 use super::process::Record;
 use super::{CENTS, Failed};
+use crate::history::{Account, Ask, Ended, account_name};
 
 /// How long the judge tries: nothing goes wrong then.
 const DEADLINE: Duration = Duration::from_secs(30);
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
-
-/// The name of the account of this number.
-pub(super) fn account(number: usize) -> AccountName {
-    format!("account-{number}").parse().expect("a short name is a name")
-}
 
 /// A call's name, as the bank takes it.
 pub(super) fn reference(call: &str) -> Reference {
@@ -39,34 +34,34 @@ pub(super) async fn connect(servers: &[String]) -> Result<BankClient, Failed> {
 /// Opens the accounts and brings money in, as calls of the history.
 pub(super) async fn open(
     servers: &[String],
-    accounts: usize,
+    accounts: Account,
     record: &Record,
 ) -> Result<(), Failed> {
     let bank = connect(servers).await?;
     for number in 0..accounts {
-        let (name, call) = (account(number), format!("first-{number}"));
-        let opened = bank.open(name.clone(), reference(&format!("open-{number}"))).await;
-        opened.map_err(|error| Failed(format!("{name} cannot be opened: {error}")))?;
-        let amount = Amount::from_cents(CENTS).expect("some cents are an amount");
-        record.say(&Line::Begin {
-            call: call.clone(),
-            at: now(),
-            ask: Ask::Deposit(number, CENTS),
-        });
-        let paid = bank.deposit(name.clone(), amount, reference(&call)).await;
-        let paid = paid.map_err(|error| Failed(format!("{name} gets no money: {error}")))?;
-        record.say(&Line::End { call, at: now(), told: Told::Done(paid.balance.cents()) });
+        for (name, ask) in [("open", Ask::Open(number)), ("first", Ask::Deposit(number, CENTS))] {
+            let call = format!("{name}-{number}");
+            record.say(&Line::Begin { call: call.clone(), at: now(), ask });
+            let ended = make(&bank, &call, ask, &|| {}).await;
+            if !matches!(ended, Ended::Done { .. }) {
+                return Err(Failed(format!("{call}: {ended}")));
+            }
+            record.say(&Line::End { call, at: now(), ended });
+        }
     }
     bank.client().clone().shutdown(SHUTDOWN_LIMIT).await;
     Ok(())
 }
 
 /// All statements.
-pub(super) async fn statements(servers: &[String], accounts: usize) -> Result<Statements, Failed> {
+pub(super) async fn statements(
+    servers: &[String],
+    accounts: Account,
+) -> Result<Statements, Failed> {
     let bank = connect(servers).await?;
     let mut statements = Statements::new();
     for number in 0..accounts {
-        statements.push(statement(&bank, &account(number)).await?);
+        statements.push(statement(&bank, &account_name(number)).await?);
     }
     bank.client().clone().shutdown(SHUTDOWN_LIMIT).await;
     Ok(statements)

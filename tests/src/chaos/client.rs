@@ -11,9 +11,10 @@ use rpc::client::Stub as _;
 use rpc::{Call, CallError, Client, ClientConfig, Message};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::bank::{account, reference};
-use super::history::{Ask, Line, Nanos, Told};
+use super::bank::reference;
+use super::heard::{Line, Nanos};
 use super::{CENTS, Failed};
+use crate::history::{Account, Ask, Ended, No, account_name};
 
 /// What a client process is given.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,7 +30,7 @@ pub struct ClientArgs {
     pub seed: u64,
     /// How many accounts there are
     #[arg(long)]
-    pub accounts: usize,
+    pub accounts: Account,
     /// How many calls it has under way at once
     #[arg(long)]
     pub in_flight: usize,
@@ -81,7 +82,7 @@ pub async fn run(args: ClientArgs) -> Result<(), Failed> {
             name: format!("{}-{worker}", args.name),
             rng: fastrand::Rng::with_seed(args.seed ^ (worker as u64) << 32),
             accounts: args.accounts,
-            pages: vec![PageNumber::FIRST; args.accounts],
+            pages: vec![PageNumber::FIRST; args.accounts.into()],
         };
         let stop = Arc::clone(&stop);
         tokio::spawn(async move {
@@ -106,7 +107,7 @@ struct Worker {
     bank: BankClient,
     name: String,
     rng: fastrand::Rng,
-    accounts: usize,
+    accounts: Account,
     /// The last page of each statement, as far as it is known.
     pages: Vec<PageNumber>,
 }
@@ -115,80 +116,89 @@ impl Worker {
     async fn call(&mut self, number: u64) {
         let call = format!("{}-{number}", self.name);
         let ask = self.draw();
-        say(&Line::Begin { call: call.clone(), at: now(), ask: ask.clone() });
-        let told = match ask {
-            Ask::Read(of) => self.read(of).await,
-            movement => make(&self.bank, &call, &movement, &|| {}).await,
+        say(&Line::Begin { call: call.clone(), at: now(), ask });
+        let ended = match ask {
+            Ask::Last(of) => self.read(of).await,
+            movement => make(&self.bank, &call, movement, &|| {}).await,
         };
-        say(&Line::End { call, at: now(), told });
+        say(&Line::End { call, at: now(), ended });
     }
 
     fn draw(&mut self) -> Ask {
-        let from = self.rng.usize(..self.accounts);
-        let to = (from + 1 + self.rng.usize(..self.accounts - 1)) % self.accounts;
-        let cents = self.rng.u64(1..=CENTS / 4);
+        let from = self.rng.u16(..self.accounts);
+        let to = (from + 1 + self.rng.u16(..self.accounts - 1)) % self.accounts;
+        let cents = self.rng.u16(1..=CENTS / 4);
         match self.rng.u32(..10) {
             0 => Ask::Deposit(from, cents),
             1 => Ask::Withdraw(from, cents),
-            2 | 3 => Ask::Read(from),
+            2 | 3 => Ask::Last(from),
             _ => Ask::Transfer(from, to, cents),
         }
     }
 
     /// One read. A page that is full by now says nothing of the present: the next read knows better.
-    async fn read(&mut self, of: usize) -> Told {
-        match self.bank.statement(account(of), self.pages[of]).await {
+    async fn read(&mut self, of: Account) -> Ended {
+        let known = &mut self.pages[usize::from(of)];
+        match self.bank.statement(account_name(of), *known).await {
             Ok(StatementPage { next: Some(next), .. }) => {
-                self.pages[of] = next;
-                Told::No
+                *known = next;
+                Ended::NotExecuted("the page is full".to_owned())
             }
             Ok(page) => saw(&page),
             Err(CallError::Business(StatementError::NoSuchPage { last, .. })) => {
-                self.pages[of] = last;
-                Told::No
+                *known = last;
+                Ended::NotExecuted("there is no such page".to_owned())
             }
-            Err(_) => Told::No,
+            Err(error) => Ended::NotExecuted(error.to_string()),
         }
     }
 }
 
-/// Makes one call, and says each time that its outcome is unknown, before it asks again. A read is one
-/// of the first page.
+/// Makes one call, and says each time that its outcome is unknown, before it asks again. A statement
+/// is read from its first page.
 pub(super) async fn make(
     bank: &BankClient,
     call: &str,
-    ask: &Ask,
+    ask: Ask,
     unknown: &(impl Fn() + Sync),
-) -> Told {
-    let amount = |cents| Amount::from_cents(cents).expect("some cents are an amount");
-    let name = reference(call);
-    match *ask {
-        Ask::Deposit(to, cents) => {
-            settle(unknown, || bank.deposit(account(to), amount(cents), name.clone())).await
+) -> Ended {
+    let amount = |cents: u16| Amount::from_cents(cents.into()).expect("some cents are an amount");
+    let (name, mine) = (account_name(ask.anchor()), reference(call));
+    match ask {
+        Ask::Open(_) => settle(unknown, || bank.open(name.clone(), mine.clone())).await,
+        Ask::Deposit(_, cents) => {
+            settle(unknown, || bank.deposit(name.clone(), amount(cents), mine.clone())).await
         }
-        Ask::Withdraw(from, cents) => {
-            settle(unknown, || bank.withdraw(account(from), amount(cents), name.clone())).await
+        Ask::Withdraw(_, cents) => {
+            settle(unknown, || bank.withdraw(name.clone(), amount(cents), mine.clone())).await
         }
-        Ask::Transfer(from, to, cents) => {
-            let make = || bank.transfer(account(from), account(to), amount(cents), name.clone());
+        Ask::Transfer(_, to, cents) => {
+            let to = account_name(to);
+            let make = || bank.transfer(name.clone(), to.clone(), amount(cents), mine.clone());
             settle(unknown, make).await
         }
-        Ask::Read(of) => match bank.statement(account(of), PageNumber::FIRST).await {
+        Ask::Last(_) => match bank.statement(name, PageNumber::FIRST).await {
             Ok(page) => saw(&page),
-            Err(_) => Told::No,
+            Err(error) => Ended::NotExecuted(error.to_string()),
         },
+        Ask::Close(_) | Ask::Balance(_) | Ask::Statement(..) => {
+            unreachable!("nobody asks for {ask:?} here")
+        }
     }
 }
 
-fn saw(page: &StatementPage) -> Told {
-    Told::Saw(page.entries.last().map(|entry| entry.reference.to_string()))
+fn saw(page: &StatementPage) -> Ended {
+    Ended::Last(page.entries.last().map(|entry| entry.reference.to_string()))
 }
 
 /// Makes a movement; while its outcome is unknown, asks again with the same id.
 async fn settle<A: Message, E: Message>(
     unknown: &(impl Fn() + Sync),
     make: impl Fn() -> Call<A, Receipt, E>,
-) -> Told {
+) -> Ended
+where
+    No: From<E>,
+{
     let mut told = make().await;
     for _ in 0..ASK_AGAIN {
         let Err(CallError::OutcomeUnknown(id, _)) = told else { break };
@@ -196,9 +206,13 @@ async fn settle<A: Message, E: Message>(
         told = make().ask_again(id).await;
     }
     match told {
-        Ok(receipt) => Told::Done(receipt.balance.cents()),
-        Err(CallError::Business(_) | CallError::NotExecuted(_)) => Told::No,
-        Err(_) => Told::Unknown,
+        Ok(receipt) => {
+            Ended::Done { reference: receipt.reference.into(), balance: receipt.balance.cents() }
+        }
+        Err(CallError::Business(error)) => Ended::No(error.into()),
+        Err(CallError::NotExecuted(why)) => Ended::NotExecuted(why.to_string()),
+        Err(CallError::OutcomeUnknown(_, why)) => Ended::Lost(why.to_string()),
+        Err(_) => Ended::Lost("in a way that no rule knows".to_owned()),
     }
 }
 

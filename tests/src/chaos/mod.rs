@@ -1,8 +1,8 @@
 //! Real processes of the bank, with real faults: killed, frozen, on a disk that is full or fails.
 //!
 //! Servers and clients are this very program (`chaos serve`, `chaos client`). Clients write down each
-//! call when it begins and when it ends; in the end the statements are read back, and [`check`] says
-//! whether one order of all calls explains both. `docs/testing-processes.md` says what it proves and
+//! call when it begins and when it ends; in the end the statements are read back, and
+//! [`history::check`](crate::history::check) says whether one order of all calls explains both. `docs/testing-processes.md` says what it proves and
 //! how to run it.
 //!
 //! | file | what stands in it |
@@ -10,14 +10,13 @@
 //! | `storm.rs` | [`Storm`]: servers and clients killed and frozen at random |
 //! | `steps.rs` | [`Enumeration`]: a short script, with a fault at one system call after the other |
 //! | `power.rs` | [`power_cuts`]: what was not synced is gone |
-//! | `check.rs`, `history.rs` | what was asked and told, and what must be true of it |
+//! | `heard.rs` | what clients say of their calls |
 //! | `serve.rs`, `client.rs`, `process.rs` | the processes |
 //! | `bank.rs`, `report.rs` | the bank as the judge uses it, and the judge's report |
 
 mod bank;
-pub mod check;
 pub mod client;
-pub mod history;
+pub mod heard;
 mod power;
 mod process;
 mod report;
@@ -33,7 +32,7 @@ pub use self::storm::Storm;
 pub use self::strace::strace_works;
 
 /// What every account holds in the beginning, in cents.
-const CENTS: u64 = 10_000;
+const CENTS: u16 = 10_000;
 
 /// Why a part could not be run; that is no verdict.
 #[derive(Clone, Debug, thiserror::Error)]

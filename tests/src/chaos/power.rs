@@ -16,11 +16,10 @@ use rpc::Server;
 use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore};
 use tokio::runtime::Runtime;
 
-use super::check::Statements;
-use super::history::History;
+use super::heard::{Heard, Statements};
 use super::process::{Place, Record, Start};
 use super::steps::{ACCOUNTS, play};
-use super::{Failed, Report, bank, check, strace};
+use super::{Failed, Report, bank, strace};
 
 /// The script takes a second or two.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,8 +30,8 @@ const EVERY_SYNC: &str = "fsync,fdatasync:signal=STOP";
 /// was until the one after that.
 struct Found {
     files: tempfile::TempDir,
-    known: History,
-    known_later: History,
+    known: Heard,
+    known_later: Heard,
 }
 
 /// Cuts the power after every sync of the script.
@@ -62,11 +61,11 @@ pub fn power_cuts(program: &Path, runtime: &Runtime) -> Result<Report, Failed> {
                 continue;
             }
         };
-        let wrong = check::check(known, &statements);
+        let wrong = known.check(&statements);
         report.wrong.extend(wrong.into_iter().map(|wrong| format!("{place}: {wrong}")));
         report.add("power cuts", 1);
         // The check of the check: what a later sync made durable is missed in an earlier copy.
-        let missed = !check::check(known_later, &statements).is_empty();
+        let missed = known_later.check(&statements).is_some();
         report.add("later calls missed", usize::from(missed));
     }
     report.count(&record.so_far().0);

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Failed;
 use super::client::ClientArgs;
-use super::history::{History, Line};
+use super::heard::{Heard, Line};
 
 /// Where a server's store lies.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub(super) struct Client {
 
 /// What all clients say, as it comes.
 #[derive(Clone, Default)]
-pub(super) struct Record(Arc<Mutex<(History, Vec<String>)>>);
+pub(super) struct Record(Arc<Mutex<(Heard, Vec<String>)>>);
 
 /// How long a port may be in use by somebody else before a server gives up.
 const PORT_PATIENCE: Duration = Duration::from_secs(20);
@@ -269,11 +269,11 @@ impl Record {
     }
 
     /// All that was said so far, and what of it made no sense.
-    pub(super) fn so_far(&self) -> (History, Vec<String>) {
+    pub(super) fn so_far(&self) -> (Heard, Vec<String>) {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, (History, Vec<String>)> {
+    fn lock(&self) -> MutexGuard<'_, (Heard, Vec<String>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::history::{History, Told};
+use super::heard::Heard;
 use super::process::Server;
+use crate::history::Ended;
 
 /// What a part did, and what was wrong.
 #[derive(Debug, Default)]
@@ -32,13 +33,17 @@ impl Report {
         self.figures.get(what).copied().unwrap_or(0)
     }
 
-    /// Counts the calls of a history.
-    pub(super) fn count(&mut self, history: &History) {
-        self.add("calls", history.calls().count());
-        self.add("done", history.count(|told| matches!(told, Told::Done(_))));
-        self.add("reads", history.count(|told| matches!(told, Told::Saw(_))));
-        self.add("refused", history.count(|told| *told == Told::No));
-        self.add("unknown", history.count(|told| *told == Told::Unknown));
+    /// Counts the calls that were heard of.
+    pub(super) fn count(&mut self, history: &Heard) {
+        let refused = |ended: &Ended| matches!(ended, Ended::No(_) | Ended::NotExecuted(_));
+        self.add("calls", history.len());
+        self.add("done", history.count(|ended| matches!(ended, Ended::Done { .. })));
+        self.add("reads", history.count(|ended| matches!(ended, Ended::Last(_))));
+        self.add("refused", history.count(refused));
+        self.add(
+            "unknown",
+            history.count(|ended| matches!(ended, Ended::Lost(_) | Ended::Crashed)),
+        );
         self.add("retries", usize::try_from(history.retries).unwrap_or(usize::MAX));
         self.add("suspicions", usize::try_from(history.suspicions).unwrap_or(usize::MAX));
     }

@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bank_business::BankClient;
+use rpc::Client;
 use rpc::client::Stub as _;
-use rpc::{CallError, Client};
 use tokio::runtime::Runtime;
 
-use super::bank::{self, account, reference};
+use super::bank;
 use super::client::{config, make, now};
-use super::history::{Ask, Line, Told};
+use super::heard::Line;
 use super::process::{Place, Record, Start};
-use super::{Failed, Report, check, strace};
+use super::{Failed, Report, strace};
+use crate::history::{Account, Ask, Ended};
 
 /// What goes wrong at a system call of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,15 +87,17 @@ pub struct Enumeration {
 }
 
 /// What the script asks for, in this order.
-pub(super) const SCRIPT: [Ask; 6] = [
+pub(super) const SCRIPT: [Ask; 8] = [
+    Ask::Open(0),
+    Ask::Open(1),
     Ask::Deposit(0, 10_000),
     Ask::Deposit(1, 5_000),
     Ask::Transfer(0, 1, 1_000),
     Ask::Withdraw(1, 500),
     Ask::Transfer(1, 0, 2_000),
-    Ask::Read(0),
+    Ask::Last(0),
 ];
-pub(super) const ACCOUNTS: usize = 2;
+pub(super) const ACCOUNTS: Account = 2;
 /// How long one try of a call lasts. One that was not executed is made anew, as another call.
 const DEADLINE: Duration = Duration::from_millis(500);
 const MOST_TRIES: usize = 20;
@@ -173,7 +176,7 @@ impl Enumeration {
         let address = [server.address.clone()];
         let statements = runtime.block_on(bank::statements(&address, ACCOUNTS))?;
         let (history, nonsense) = record.so_far();
-        let wrong = nonsense.into_iter().chain(check::check(&history, &statements));
+        let wrong = nonsense.into_iter().chain(history.check(&statements));
         report.wrong.extend(wrong.map(|wrong| format!("{place}: {wrong}")));
         report.count(&history);
         report.add("restarts", restarts);
@@ -195,21 +198,18 @@ pub(super) async fn play(
 ) -> Result<(), String> {
     let client = Client::builder().config(config().deadline(DEADLINE)).connect_limit(SCRIPT_LIMIT);
     let bank: BankClient = client.connect([server]).await.map_err(|error| error.to_string())?;
-    for number in 0..ACCOUNTS {
-        open(&bank, number, &is_stuck).await?;
-    }
     for (step, ask) in SCRIPT.iter().enumerate() {
         let mut tries = 0;
         loop {
             let call = format!("step-{step}-{tries}");
-            record.say(&Line::Begin { call: call.clone(), at: now(), ask: ask.clone() });
-            let told = make(&bank, &call, ask, &|| is_stuck.store(true, Ordering::Relaxed)).await;
-            record.say(&Line::End { call, at: now(), told: told.clone() });
-            match told {
-                Told::Done(_) | Told::Saw(_) => break,
+            record.say(&Line::Begin { call: call.clone(), at: now(), ask: *ask });
+            let ended = make(&bank, &call, *ask, &|| is_stuck.store(true, Ordering::Relaxed)).await;
+            record.say(&Line::End { call, at: now(), ended: ended.clone() });
+            match ended {
+                Ended::Done { .. } | Ended::Last(_) => break,
                 // Asked for again and again, on a server that works again: it must be settled.
-                Told::Unknown => return Err(format!("step {step} stays unknown")),
-                Told::No => is_stuck.store(true, Ordering::Relaxed),
+                Ended::Lost(_) => return Err(format!("step {step} stays unknown")),
+                _ => is_stuck.store(true, Ordering::Relaxed),
             }
             tries += 1;
             if tries == MOST_TRIES {
@@ -219,16 +219,4 @@ pub(super) async fn play(
     }
     bank.client().clone().shutdown(SHUTDOWN_LIMIT).await;
     Ok(())
-}
-
-async fn open(bank: &BankClient, number: usize, is_stuck: &AtomicBool) -> Result<(), String> {
-    for tries in 0..MOST_TRIES {
-        let call = reference(&format!("open-{number}-{tries}"));
-        match bank.open(account(number), call).await {
-            // Taken: by a try of which nobody was told.
-            Ok(_) | Err(CallError::Business(_)) => return Ok(()),
-            Err(_) => is_stuck.store(true, Ordering::Relaxed),
-        }
-    }
-    Err(format!("account {number} is not opened in {MOST_TRIES} tries"))
 }

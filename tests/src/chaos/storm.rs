@@ -7,7 +7,8 @@ use tokio::runtime::Runtime;
 
 use super::client::ClientArgs;
 use super::process::{Client, Place, Record, Server, Start};
-use super::{Failed, Report, bank, check};
+use super::{Failed, Report, bank};
+use crate::history::Account;
 
 /// A storm.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ pub struct Storm {
     /// How many calls each has under way.
     pub in_flight: usize,
     /// How many accounts they move money among; few make more of them meet.
-    pub accounts: usize,
+    pub accounts: Account,
 }
 
 /// The kinds of blows, as the report counts them.
@@ -97,7 +98,7 @@ impl Storm {
         let statements = runtime.block_on(bank::statements(&addresses, self.accounts))?;
         let (history, nonsense) = record.so_far();
         report.wrong.extend(nonsense);
-        report.wrong.extend(check::check(&history, &statements));
+        report.wrong.extend(history.check(&statements));
         report.count(&history);
         report.must_have_happened(&KINDS);
         Ok(report)

@@ -163,24 +163,24 @@ fn of_run(model: &Protocol, state: &State, slot: usize, actions: &mut Vec<Action
     if !run.is_running() {
         return;
     }
-    let turn = Turn { model, state: *state };
+    let turn = || Turn { model, state: *state };
     let small = slot as u8;
     let mut push = |step: Step, how: How| {
         actions.push(Action::Do { slot: small, step: StepName(step), how });
     };
     match run.step {
         Step::StageAll => {
-            for doc in turn.to_stage(slot) {
-                writes(&turn, slot, Step::Stage(doc), &mut push);
+            for doc in turn().to_stage(slot) {
+                writes(&turn(), slot, Step::Stage(doc), &mut push);
             }
         }
         Step::Patience(doc) => {
-            if turn.has_news(slot, doc) {
+            if turn().has_news(slot, doc) {
                 push(Step::LookAgain(doc), How::Plainly);
             }
-            writes(&turn, slot, Step::Fence(doc), &mut push);
+            writes(&turn(), slot, Step::Fence(doc), &mut push);
         }
-        step if step.is_write() => writes(&turn, slot, step, &mut push),
+        step if step.is_write() => writes(&turn(), slot, step, &mut push),
         step => push(step, How::Plainly),
     }
     let stops = !run.aborting

@@ -9,6 +9,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 use super::bugs::SeededBug;
 use super::calls::CallsConfig;
 use super::configs::{Configuration, named};
+use super::depth::walk;
 use super::machine::Protocol;
 use super::progress::{Explored, Progress, explore};
 
@@ -96,8 +97,12 @@ impl Default for Limits {
     }
 }
 
-/// States of one configuration beyond which a search gives up: they fit into 6 GB.
-pub const MAX_STATES: usize = 60_000_000;
+/// States of one configuration beyond which it is given up: their fingerprints fit into 7 GB.
+pub const MAX_STATES: usize = 600_000_000;
+/// States up to which stateright looks at a configuration too.
+const MOST_STATES_TWICE: usize = 20_000_000;
+/// States beyond which the search for what a seeded bug does gives up: their graph fits into 6 GB.
+const MOST_STATES_OF_A_BUG: usize = 60_000_000;
 /// States are reached in two to five ways on average; far beyond that a search has gone wrong.
 const MOST_WAYS_INTO_A_STATE: usize = 16;
 
@@ -113,8 +118,9 @@ impl Limits {
     }
 }
 
-/// Explores every state of a configuration, twice: for whether everything can finish, and, with
-/// stateright, for what must never be. Both count the states, and must agree.
+/// Walks through every state of a configuration, and looks in each for what must never be, and whether
+/// everything can finish. Then stateright explores it again for what must never be, unless it is
+/// too large for that. Both count the states, and must agree.
 #[must_use]
 pub fn exhaust(config: Configuration, limits: &Limits) -> Report {
     match config {
@@ -132,12 +138,15 @@ fn exhaust_model<M: Checked>(model: &M, limits: &Limits) -> Report {
         verdict,
         took: begun.elapsed(),
     };
-    let Progress { states, steps, trouble } = match explore(model, limits) {
+    let Progress { states, steps, trouble } = match walk(model, limits) {
         Ok(progress) => progress,
         Err((states, gave_up)) => {
             return report(states, BTreeMap::new(), Verdict::GaveUp(gave_up));
         }
     };
+    if trouble.is_none() && states > MOST_STATES_TWICE {
+        return report(states, steps, Verdict::Holds);
+    }
     let safety = check_safety(model, Order::DepthFirst, limits);
     let verdict = match (safety.verdict, trouble) {
         (Verdict::Holds, Some((property, way))) => {
@@ -169,6 +178,7 @@ pub fn find(bug: &SeededBug, limits: &Limits) -> Report {
 
 fn find_in<M: Checked>(model: &M, limits: &Limits) -> Report {
     let begun = Instant::now();
+    let limits = &Limits { max_states: limits.max_states.min(MOST_STATES_OF_A_BUG), ..*limits };
     let mut report = check_safety(model, Order::BreadthFirst, limits);
     if matches!(report.verdict, Verdict::Holds) {
         match explore(model, limits) {

@@ -241,7 +241,6 @@ fn records() -> Vec<Config> {
         Config {
             name: "three-attempts",
             about: "three attempts of a transfer at once, on three servers",
-            reduced: false,
             calls: &[CallPlan { attempts: 3, ..ONE_WAY }],
             faults: Budget { early: 2, ..NO_FAULTS },
             ..BASE

@@ -7,9 +7,9 @@ use stateright::{Model, Property};
 use super::action::{Action, Chore, enabled, is_fault};
 use super::normal::normalise;
 use super::plan::{Config, Slots};
-use super::progress::Explored;
+use super::progress::{Explored, WHO_ENDS_HAS_FINISHED};
 use super::run::{Run, Step};
-use super::state::{Broken, Call, Doc, Janitor, LeaseState, State, Told};
+use super::state::{Broken, Budget, Call, Doc, Janitor, LeaseState, State, Told};
 use super::state::{CALLS, CLIENTS, DOCS, RUNS, SERVERS};
 use super::turn::Turn;
 
@@ -18,6 +18,8 @@ use super::turn::Turn;
 pub struct Protocol {
     pub(super) config: Config,
     pub(super) slots: Slots,
+    /// Whether states are merged that do the same, and not only those that cannot be told apart.
+    pub(super) merges: bool,
 }
 
 impl Protocol {
@@ -27,7 +29,7 @@ impl Protocol {
     /// If it has more calls or attempts than a state has room for.
     #[must_use]
     pub fn new(config: Config) -> Protocol {
-        Protocol { config, slots: Slots::of(&config) }
+        Protocol { config, slots: Slots::of(&config), merges: true }
     }
 
     pub(super) fn client(&self, call: u8) -> u8 {
@@ -114,14 +116,11 @@ impl Model for Protocol {
             Property::always("documents show all of a commit or nothing", |_, state: &State| {
                 (0..DOCS).all(|doc| state.effective(doc) == state.truth[doc])
             }),
-            Property::always(
-                "whoever can go on no more has finished",
-                |model: &Protocol, state: &State| {
-                    let mut actions = Vec::new();
-                    enabled(model, state, &mut actions);
-                    !actions.is_empty() || state.broken.is_some() || model.is_finished(state)
-                },
-            ),
+            Property::always(WHO_ENDS_HAS_FINISHED, |model: &Protocol, state: &State| {
+                let mut actions = Vec::new();
+                enabled(model, state, &mut actions);
+                !actions.is_empty() || state.broken.is_some() || model.is_finished(state)
+            }),
         ]
     }
 }
@@ -133,6 +132,12 @@ impl Explored for Protocol {
 
     fn is_fault(&self, state: &State, action: &Action) -> bool {
         is_fault(self, state, action)
+    }
+
+    fn faults_left(&self, state: &State) -> u64 {
+        let Budget { crashes, ambiguous, late, early, lost, unavailable, deadlines, leases } =
+            state.left;
+        u64::from_le_bytes([crashes, ambiguous, late, early, lost, unavailable, deadlines, leases])
     }
 
     fn is_broken(&self, state: &State) -> bool {

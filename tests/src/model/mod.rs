@@ -18,7 +18,8 @@
 //! | `client.rs` | clients and faults |
 //! | `calls/` | a second model: attempts, server tables, acknowledgements |
 //! | `normal.rs` | one form for states that cannot be told apart |
-//! | `progress.rs` | that everything can finish |
+//! | `progress.rs` | that everything can finish, level by level |
+//! | `depth.rs`, `fingerprint.rs` | all of that in little room, depth first |
 //! | `check.rs` | exhausting a configuration |
 
 mod action;
@@ -29,6 +30,8 @@ mod client;
 mod commit;
 mod configs;
 mod conflict;
+mod depth;
+mod fingerprint;
 mod load;
 mod machine;
 mod normal;

@@ -5,11 +5,12 @@
 //! once nothing more goes wrong.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash};
 
 use stateright::Model;
 
 use super::check::{GaveUp, Limits};
+use super::fingerprint::{AsItIs, fingerprint};
 
 /// A model with what there is to know of its steps.
 pub(super) trait Explored: Model<State: Clone + Hash, Action: Copy> {
@@ -23,6 +24,10 @@ pub(super) trait Explored: Model<State: Clone + Hash, Action: Copy> {
     /// Whether everything has come to its end.
     fn is_finished(&self, state: &Self::State) -> bool;
 
+    /// What may still go wrong, as a number: no step makes it more, and a step that makes it less is
+    /// a fault.
+    fn faults_left(&self, state: &Self::State) -> u64;
+
     /// Whether a property was broken on the way here: nothing follows then.
     fn is_broken(&self, state: &Self::State) -> bool;
 
@@ -35,6 +40,10 @@ pub(super) trait Explored: Model<State: Clone + Hash, Action: Copy> {
     /// What is found in a state, in a few lines.
     fn summary(&self, state: &Self::State) -> String;
 }
+
+/// A property of every model. The walk through its states has no need of it: *everything can finish*
+/// asks for more.
+pub(super) const WHO_ENDS_HAS_FINISHED: &str = "whoever can go on no more has finished";
 
 /// The graph of a configuration, without its faults.
 pub(super) struct Progress<A> {
@@ -207,68 +216,5 @@ impl Graph {
             now = model.next_state(&now, action).expect("found just now");
             way.push(action);
         }
-    }
-}
-
-fn fingerprint(state: &impl Hash) -> u64 {
-    let mut mixer = Mixer(0x243f_6a88_85a3_08d3);
-    state.hash(&mut mixer);
-    mixer.finish()
-}
-
-/// Folds a product of 128 bits for each value: fast on the many small fields of a state.
-struct Mixer(u64);
-
-impl Hasher for Mixer {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u8(&mut self, value: u8) {
-        self.write_u64(u64::from(value));
-    }
-
-    fn write_u16(&mut self, value: u16) {
-        self.write_u64(u64::from(value));
-    }
-
-    fn write_isize(&mut self, value: isize) {
-        self.write_u64(value as u64);
-    }
-
-    fn write_usize(&mut self, value: usize) {
-        self.write_u64(value as u64);
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        let mixed = u128::from(self.0 ^ value.wrapping_add(0x9e37_79b9_7f4a_7c15))
-            * 0xa076_1d64_78bd_642f_u128;
-        self.0 = (mixed as u64) ^ ((mixed >> 64) as u64);
-    }
-}
-
-/// For keys that are hashes.
-#[derive(Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("fingerprints are u64");
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
     }
 }

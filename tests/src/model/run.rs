@@ -1,9 +1,11 @@
 //! One attempt of one call on one server: how far it has come, and what it holds.
 
+use std::hash::{Hash, Hasher};
+
 use super::state::{Answer, Cas, Clear, DOCS, NO_TOKEN, Outcome, Set, Stage, Token, View, Write};
 
 /// One attempt of one call on one server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Run {
     pub(super) step: Step,
     pub(super) watermark: u8,
@@ -167,6 +169,25 @@ impl Default for Run {
             late: None,
             answer: None,
         }
+    }
+}
+
+/// Of a run that is not running there is little to tell, and most are not.
+impl Hash for Run {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Run { step, incarnation, answer, late, .. } = self;
+        (step, incarnation, answer, late).hash(state);
+        if !self.is_running() {
+            debug_assert_eq!(*self, self.over(*step), "nothing else is left of it");
+            return;
+        }
+        let Run { watermark, token, aborting, cas, view, occupied, found, older, passed, .. } =
+            self;
+        (watermark, token, aborting, cas, view, occupied, found, older, passed).hash(state);
+        let Run { winner, wishes, fenced, was_true, tried, staged, after, doubt, .. } = self;
+        (winner, wishes, fenced, was_true, tried, staged, after, doubt).hash(state);
+        let Run { obstacle, clears, seen_again, .. } = self;
+        (obstacle, clears, seen_again).hash(state);
     }
 }
 

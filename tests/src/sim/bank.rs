@@ -20,6 +20,7 @@ use super::fault::Step;
 use super::hub::Hub;
 use super::plan::{ACCOUNTS, Plan};
 use super::steps::{RUNNING, Running};
+use crate::history::{Account as Number, account_name};
 
 /// The bank on one server.
 #[derive(Clone, Debug)]
@@ -33,13 +34,8 @@ const FIRST_DEPOSIT: u64 = 300;
 /// How often the business may run in one world: more is a circle.
 const MAX_RUNS: u64 = 20_000;
 
-/// The name of an account.
-pub(super) fn account_name(account: u8) -> AccountName {
-    format!("a{account}").parse().expect("a short name")
-}
-
 /// The document of an account.
-pub(super) fn account_key(account: u8) -> &'static str {
+pub(super) fn account_key(account: Number) -> &'static str {
     const KEYS: [&str; ACCOUNTS as usize] =
         ["account:a0", "account:a1", "account:a2", "account:a3"];
     KEYS[usize::from(account)]

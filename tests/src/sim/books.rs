@@ -3,29 +3,18 @@
 use std::sync::Arc;
 
 use bank_business::documents::{Account, FullPage, PageKey};
-use bank_business::{Entry, PAGE_ENTRIES, PageNumber};
+use bank_business::{PAGE_ENTRIES, PageNumber};
 use rpc::DocumentKey;
 use rpc::store::Store;
 
-use super::bank::account_name;
 use super::hub::Hub;
 use super::plan::ACCOUNTS;
-
-/// An account with its whole statement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Book {
-    /// What it holds, in cents.
-    pub balance: u64,
-    /// Whether it was closed.
-    pub closed: bool,
-    /// All its entries, oldest first.
-    pub entries: Vec<Entry>,
-}
+use crate::history::{Account as Number, Book, account_name};
 
 /// Reads all accounts; an account that was never opened is `None`.
 pub(super) async fn read_all(store: &dyn Store, hub: &Arc<Hub>) -> Vec<Option<Book>> {
     let mut books = Vec::new();
-    for account in 0..ACCOUNTS {
+    for account in 0..ACCOUNTS.into() {
         match read(store, account).await {
             Ok(book) => books.push(book),
             Err(trouble) => {
@@ -37,7 +26,7 @@ pub(super) async fn read_all(store: &dyn Store, hub: &Arc<Hub>) -> Vec<Option<Bo
     books
 }
 
-async fn read(store: &dyn Store, account: u8) -> Result<Option<Book>, String> {
+async fn read(store: &dyn Store, account: Number) -> Result<Option<Book>, String> {
     let name = account_name(account);
     let Some(found) = document(store, &name).await? else { return Ok(None) };
     let Account { balance, closed, page, entries: last } = found;

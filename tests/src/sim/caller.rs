@@ -5,20 +5,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bank_business::{
-    AccountError, Amount, BalanceError, BankClient, CloseError, DepositError, OpenError,
-    PageNumber, Receipt, Reference, StatementError, TransferError, WithdrawError,
-};
+use bank_business::{Amount, BankClient, PageNumber, Receipt, Reference};
 use rpc::error::{CallError, Unknown};
 use rpc::id::CallId;
 use rpc::schema::Message;
 use rpc::{Call, Hedge};
 
-use super::bank::account_name;
-use super::calls::{Ended, No, reference};
+use super::calls::reference;
 use super::hub::{Hub, State};
-use super::plan::{Ask, CallPlan};
+use super::plan::CallPlan;
 use super::trace::Line;
+use crate::history::{Ask, Ended, No, account_name};
 
 /// One call of one client.
 pub(super) struct Caller {
@@ -107,28 +104,29 @@ impl Caller {
         let mine: Reference = reference(self.number).parse().expect("a short reference");
         let bank = &self.bank;
         match plan.ask {
-            Ask::Open(_) => self.one(plan, again, bank.open(name, mine), done, open_no).await,
+            Ask::Open(_) => self.one(plan, again, bank.open(name, mine), done).await,
             Ask::Deposit(_, cents) => {
                 let call = bank.deposit(name, amount(cents), mine);
-                self.one(plan, again, call, done, deposit_no).await
+                self.one(plan, again, call, done).await
             }
             Ask::Withdraw(_, cents) => {
                 let call = bank.withdraw(name, amount(cents), mine);
-                self.one(plan, again, call, done, withdraw_no).await
+                self.one(plan, again, call, done).await
             }
             Ask::Transfer(_, to, cents) => {
                 let call = bank.transfer(name, account_name(to), amount(cents), mine);
-                self.one(plan, again, call, done, transfer_no).await
+                self.one(plan, again, call, done).await
             }
-            Ask::Close(_) => self.one(plan, again, bank.close(name, mine), done, close_no).await,
+            Ask::Close(_) => self.one(plan, again, bank.close(name, mine), done).await,
             Ask::Balance(_) => {
                 let balance = |balance: bank_business::Balance| Ended::Balance(balance.cents());
-                self.one(plan, again, bank.balance(name), balance, balance_no).await
+                self.one(plan, again, bank.balance(name), balance).await
             }
             Ask::Statement(_, page) => {
                 let page = (1..page).fold(PageNumber::FIRST, |page, _| page.next());
-                self.one(plan, again, bank.statement(name, page), Ended::Page, statement_no).await
+                self.one(plan, again, bank.statement(name, page), Ended::Page).await
             }
+            Ask::Last(_) => unreachable!("plans ask for pages by their numbers"),
         }
     }
 
@@ -138,8 +136,10 @@ impl Caller {
         again: Option<CallId>,
         call: Call<A, T, E>,
         done: impl FnOnce(T) -> Ended,
-        no: impl FnOnce(E) -> No,
-    ) -> Option<Told> {
+    ) -> Option<Told>
+    where
+        No: From<E>,
+    {
         // Who asks again wants to know, and takes the time for it.
         let deadline_ms =
             if again.is_some() { plan.deadline_ms.max(2_000) } else { plan.deadline_ms };
@@ -163,7 +163,7 @@ impl Caller {
         });
         Some(match ended {
             Ok(value) => Told::Ended(done(value)),
-            Err(CallError::Business(error)) => Told::Ended(Ended::No(no(error))),
+            Err(CallError::Business(error)) => Told::Ended(Ended::No(error.into())),
             Err(CallError::NotExecuted(why)) => Told::Ended(Ended::NotExecuted(why.to_string())),
             Err(CallError::OutcomeUnknown(id, Unknown::NoAnswer)) => Told::Unknown(id),
             Err(CallError::OutcomeUnknown(_, why)) => Told::Ended(Ended::Lost(why.to_string())),
@@ -201,73 +201,4 @@ fn amount(cents: u16) -> Amount {
 
 fn done(receipt: Receipt) -> Ended {
     Ended::Done { reference: receipt.reference.into(), balance: receipt.balance.cents() }
-}
-
-fn account_no(error: AccountError) -> No {
-    match error {
-        AccountError::NoSuchAccount(name) => No::NoSuchAccount(name.to_string()),
-        AccountError::Closed(name) => No::Closed(name.to_string()),
-        other => No::Other(other.to_string()),
-    }
-}
-
-fn open_no(error: OpenError) -> No {
-    match error {
-        OpenError::NameTaken(name) => No::NameTaken(name.to_string()),
-        other => No::Other(other.to_string()),
-    }
-}
-
-fn deposit_no(error: DepositError) -> No {
-    match error {
-        DepositError::Account(error) => account_no(error),
-        other => No::Other(other.to_string()),
-    }
-}
-
-fn withdraw_no(error: WithdrawError) -> No {
-    match error {
-        WithdrawError::Account(error) => account_no(error),
-        WithdrawError::InsufficientFunds { account, balance, .. } => {
-            No::Insufficient { account: account.to_string(), balance: balance.cents() }
-        }
-        other => No::Other(other.to_string()),
-    }
-}
-
-fn transfer_no(error: TransferError) -> No {
-    match error {
-        TransferError::Account(error) => account_no(error),
-        TransferError::InsufficientFunds { account, balance, .. } => {
-            No::Insufficient { account: account.to_string(), balance: balance.cents() }
-        }
-        other => No::Other(other.to_string()),
-    }
-}
-
-fn balance_no(error: BalanceError) -> No {
-    match error {
-        BalanceError::Account(error) => account_no(error),
-        other => No::Other(other.to_string()),
-    }
-}
-
-fn close_no(error: CloseError) -> No {
-    match error {
-        CloseError::Account(error) => account_no(error),
-        CloseError::NotEmpty { account, balance } => {
-            No::NotEmpty { account: account.to_string(), balance: balance.cents() }
-        }
-        other => No::Other(other.to_string()),
-    }
-}
-
-fn statement_no(error: StatementError) -> No {
-    match error {
-        StatementError::Account(error) => account_no(error),
-        StatementError::NoSuchPage { last, .. } => {
-            No::NoSuchPage { last: last.to_string().parse().expect("a page number is a number") }
-        }
-        other => No::Other(other.to_string()),
-    }
 }

@@ -1,12 +1,11 @@
 //! The calls of a world: when each was made, when and how it ended.
 
-use std::fmt;
 use std::task::Waker;
 
-use bank_business::StatementPage;
 use rpc::id::CallId;
 
 use super::plan::{CallPlan, Plan};
+use crate::history::{Call, Ended};
 
 /// All calls of a world, by number.
 #[derive(Debug)]
@@ -37,64 +36,6 @@ pub struct Made {
     in_flight: bool,
     is_to_drop: bool,
     waker: Option<Waker>,
-}
-
-/// How a call ended for its caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// A write took effect.
-    Done {
-        /// The reference on its receipt.
-        reference: String,
-        /// The balance on its receipt, in cents.
-        balance: u64,
-    },
-    /// A balance was read, in cents.
-    Balance(u64),
-    /// A page was read.
-    Page(StatementPage),
-    /// The business said no.
-    No(No),
-    /// It has not taken effect and never will.
-    NotExecuted(String),
-    /// Nobody can say any more, and the reason is one after which nobody can.
-    Lost(String),
-    /// Its caller dropped it.
-    Dropped,
-    /// Its client died.
-    Crashed,
-}
-
-/// A no of the bank. Amounts are cents.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum No {
-    /// The name is taken.
-    NameTaken(String),
-    /// There is no such account.
-    NoSuchAccount(String),
-    /// The account is closed.
-    Closed(String),
-    /// The account holds only so much.
-    Insufficient {
-        /// Which account.
-        account: String,
-        /// What it holds.
-        balance: u64,
-    },
-    /// The account still holds so much.
-    NotEmpty {
-        /// Which account.
-        account: String,
-        /// What it holds.
-        balance: u64,
-    },
-    /// The last page is this one.
-    NoSuchPage {
-        /// Which.
-        last: u64,
-    },
-    /// Anything else, which no plan asks for.
-    Other(String),
 }
 
 impl Calls {
@@ -180,6 +121,18 @@ impl Calls {
         Some((number, call.waker.take()))
     }
 
+    /// The calls as a history has them.
+    pub(super) fn history(&self) -> Vec<Call> {
+        let call = |(number, made): (u8, &Made)| Call {
+            reference: reference(number),
+            ask: made.plan.ask,
+            begin: made.invoked.unwrap_or(u64::MAX),
+            end: made.returned,
+            ended: made.ended.clone().unwrap_or_else(|| Ended::NotExecuted("not made".to_owned())),
+        };
+        (0u8..).zip(&self.all).map(call).collect()
+    }
+
     /// Whether the caller of a call is to drop it; else it is woken when it is.
     pub(super) fn is_to_drop(&mut self, number: u8, waker: &Waker) -> bool {
         let call = &mut self.all[usize::from(number)];
@@ -198,19 +151,4 @@ pub(super) fn reference(number: u8) -> String {
 /// The call that is called so.
 pub(super) fn number_of(reference: &str) -> Option<u8> {
     reference.strip_prefix('r')?.parse().ok()
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Ended::Done { reference, balance } => write!(f, "done as {reference}, {balance} left"),
-            Ended::Balance(cents) => write!(f, "balance {cents}"),
-            Ended::Page(page) => write!(f, "page {} of {} entries", page.page, page.entries.len()),
-            Ended::No(no) => write!(f, "no: {no:?}"),
-            Ended::NotExecuted(why) => write!(f, "not executed: {why}"),
-            Ended::Lost(why) => write!(f, "unknown for ever: {why}"),
-            Ended::Dropped => f.write_str("dropped"),
-            Ended::Crashed => f.write_str("its client crashed"),
-        }
-    }
 }

@@ -1,13 +1,16 @@
 //! What all parts of a world share: its time, its dice, what is to happen when, and what has.
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::hash::{DefaultHasher, Hasher as _};
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
 use fastrand::Rng;
+use foldhash::quality::{FixedState, FoldHasher};
 use tokio::time::Instant;
 
 use super::calls::Calls;
@@ -49,12 +52,21 @@ pub(super) struct State {
     queue: BinaryHeap<Reverse<(u64, u16, u64, Event)>>,
     queued: u64,
     actions: VecDeque<Action>,
-    hash: DefaultHasher,
+    hash: Digest,
     driver: Option<Waker>,
     driver_at: u64,
     steps: u64,
     max_steps: u64,
     violation: Option<Violation>,
+}
+
+/// All that has happened, as a hash.
+struct Digest(FoldHasher<'static>);
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0.finish())
+    }
 }
 
 /// A client or a server as a process that may be dead or stand still.
@@ -99,6 +111,16 @@ pub(super) enum Action {
 /// The wall clock at the start of a world, in milliseconds of the Unix epoch.
 const EPOCH_MS: u64 = 1_700_000_000_000;
 
+thread_local! {
+    /// Virtual time passes only while the runtime of this thread has nothing to do.
+    static TIME_HAS_PASSED: Cell<bool> = const { Cell::new(true) };
+}
+
+/// The runtime of this thread had nothing to do.
+pub(super) fn time_has_passed() {
+    TIME_HAS_PASSED.set(true);
+}
+
 impl Hub {
     pub(super) fn new(plan: &Plan, settings: &Settings) -> Arc<Hub> {
         let rates = plan.rates.iter().map(|rate| Striking { rate: *rate, left: 0 });
@@ -121,13 +143,14 @@ impl Hub {
             queue: BinaryHeap::new(),
             queued: 0,
             actions: VecDeque::new(),
-            hash: DefaultHasher::new(),
+            hash: Digest(FixedState::default().build_hasher()),
             driver: None,
             driver_at: 0,
             steps: 0,
             max_steps: settings.max_steps,
             violation: None,
         };
+        time_has_passed();
         Arc::new(Hub { plan: plan.clone(), origin: Instant::now(), state: Mutex::new(state) })
     }
 
@@ -135,7 +158,9 @@ impl Hub {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let (done, wakers) = {
             let mut state = self.lock();
-            state.now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+            if TIME_HAS_PASSED.take() {
+                state.now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+            }
             let done = act(&mut state);
             (done, std::mem::take(&mut state.wakers))
         };
@@ -280,14 +305,15 @@ impl State {
 
     /// Mixes something that happened into the hash of the world.
     pub(super) fn digest(&mut self, kind: u8, words: [u64; 3], bytes: &[u8]) {
-        self.hash.write_u8(kind);
-        self.hash.write_u64(self.now);
-        words.iter().for_each(|word| self.hash.write_u64(*word));
-        self.hash.write(bytes);
+        let Digest(hash) = &mut self.hash;
+        hash.write_u8(kind);
+        hash.write_u64(self.now);
+        words.iter().for_each(|word| hash.write_u64(*word));
+        hash.write(bytes);
     }
 
     pub(super) fn hash(&self) -> u64 {
-        self.hash.finish()
+        self.hash.0.finish()
     }
 
     /// Writes a remark into the trace.

@@ -23,7 +23,7 @@
 //! | `store.rs`, `steps.rs` | documents and operations, each with its fate; which step each is |
 //! | `bank.rs`, `books.rs` | the real bank, and what its documents say in the end |
 //! | `clients.rs`, `caller.rs`, `calls.rs` | the real clients, their callers, their calls |
-//! | `check/` | what must be true of what happened |
+//! | `sessions.rs` | nothing is executed for a session that is over; what else is checked stands in [`history`](crate::history) |
 //! | `trace.rs` | what happened, as a sequence diagram |
 //! | `shrink.rs` | [`shrink`]: a smaller plan that fails too |
 //! | `totals.rs` | [`Totals`] of many worlds, and whether they are enough |
@@ -33,12 +33,12 @@ mod bank;
 mod books;
 mod caller;
 mod calls;
-mod check;
 mod clients;
 mod fault;
 mod hub;
 mod network;
 mod plan;
+mod sessions;
 mod shrink;
 mod socket;
 mod steps;
@@ -50,12 +50,12 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use self::books::Book;
-pub use self::calls::{Ended, Made, No};
+pub use self::calls::Made;
 pub use self::fault::{Coverage, Fault, Step, pairs};
-pub use self::plan::{Ask, CallPlan, ClientPlan, ComesBack, Plan, Rate, StoreKind, Trigger};
+pub use self::plan::{CallPlan, ClientPlan, ComesBack, Plan, Rate, StoreKind, Trigger};
 pub use self::shrink::{Shrunk, shrink};
 pub use self::totals::Totals;
+use crate::history::Ended;
 use crate::panics;
 
 /// How a world is run.
@@ -175,17 +175,22 @@ pub fn run_plan(plan: &Plan, settings: &Settings) -> Outcome {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
+            .on_thread_unpark(hub::time_has_passed)
             .build()
             .expect("a runtime without I/O can always be made");
-        runtime.block_on(world::run(plan, settings))
+        // In a box, since the runtime moves what it returns each time that it polls for it.
+        runtime.block_on(async { Box::new(world::run(plan, settings).await) })
     }));
-    let mut outcome = ran.unwrap_or_else(|_| Outcome {
-        violation: None,
-        hash: 0,
-        coverage: Coverage::default(),
-        figures: Figures::default(),
-        diagram: String::new(),
-    });
+    let mut outcome = ran.map_or_else(
+        |_| Outcome {
+            violation: None,
+            hash: 0,
+            coverage: Coverage::default(),
+            figures: Figures::default(),
+            diagram: String::new(),
+        },
+        |outcome| *outcome,
+    );
     if panics::count() != before && outcome.violation.is_none() {
         let detail = panics::last().unwrap_or_default();
         outcome.violation = Some(Violation { rule: "nothing panics", detail });
@@ -221,7 +226,13 @@ impl Figures {
         for call in calls.iter().filter(|call| call.invoked.is_some()) {
             self.calls += 1;
             match &call.ended {
-                Some(Ended::Done { .. } | Ended::Balance(_) | Ended::Page(_) | Ended::No(_)) => {
+                Some(
+                    Ended::Done { .. }
+                    | Ended::Balance(_)
+                    | Ended::Page(_)
+                    | Ended::Last(_)
+                    | Ended::No(_),
+                ) => {
                     self.succeeded += 1;
                 }
                 Some(Ended::NotExecuted(_)) => self.not_executed += 1,

@@ -4,9 +4,10 @@
 //! re-ordered only between connections. A frame that is lost while its connection goes on is what a
 //! careless middle box does; the protocol must bear it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::task::Waker;
 
+use foldhash::HashMap;
 use rpc::id::{ClientId, SessionId};
 use rpc::testing::{Direction, FrameView, ResponseStatus, inspect};
 
@@ -89,7 +90,7 @@ impl Network {
             links: Vec::new(),
             doors: (0..plan.servers).map(|_| Door::default()).collect(),
             partitions: Vec::new(),
-            committed: HashMap::new(),
+            committed: HashMap::default(),
         }
     }
 }
@@ -369,7 +370,7 @@ impl State {
                 let said = (*status, frame[*header_bytes..].to_vec());
                 let key = (session.client, seq.0);
                 let first = self.network.committed.entry(key).or_insert_with(|| said.clone());
-                if *first != said && super::check::is_within_margin(plan) {
+                if *first != said && plan.keeps_margin() {
                     let detail = format!("call {}.{seq}: {first:?}, then {said:?}", session.client);
                     self.fail("every retry gets the same committed result", || detail);
                 }

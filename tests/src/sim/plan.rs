@@ -5,6 +5,7 @@ use std::fmt;
 use fastrand::Rng;
 
 use super::fault::{Fault, Step, pairs};
+use crate::history::Ask;
 
 /// What is to happen in a world. The same plan is the same world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,25 +84,6 @@ pub struct CallPlan {
     pub work_ms: [u16; 2],
 }
 
-/// What a call asks for. Accounts are numbered, amounts are cents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Ask {
-    /// Opens an account.
-    Open(u8),
-    /// Brings money in.
-    Deposit(u8, u16),
-    /// Takes money out.
-    Withdraw(u8, u16),
-    /// Moves money from the first to the second.
-    Transfer(u8, u8, u16),
-    /// Closes an account.
-    Close(u8),
-    /// Reads what an account holds.
-    Balance(u8),
-    /// Reads a page of a statement, counted from 1.
-    Statement(u8, u8),
-}
-
 /// A fault that strikes by chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -129,39 +111,14 @@ pub(super) const ACCOUNTS: u8 = 4;
 /// Longer than any world: a lease of this length never ends.
 const LONG_LEASE_MS: u32 = 30 * 60 * 1000;
 
-impl Ask {
-    /// Whether it may change something.
-    #[must_use]
-    pub fn is_write(self) -> bool {
-        !matches!(self, Ask::Balance(_) | Ask::Statement(..))
-    }
-
-    /// The account that carries its record.
-    #[must_use]
-    pub fn anchor(self) -> u8 {
-        match self {
-            Ask::Open(account)
-            | Ask::Deposit(account, _)
-            | Ask::Withdraw(account, _)
-            | Ask::Transfer(account, ..)
-            | Ask::Close(account)
-            | Ask::Balance(account)
-            | Ask::Statement(account, _) => account,
-        }
-    }
-
-    /// The accounts that it changes if it takes effect.
-    pub fn changes(self) -> impl Iterator<Item = u8> {
-        let (one, other) = match self {
-            Ask::Transfer(from, to, _) => (Some(from), Some(to)),
-            ask if ask.is_write() => (Some(ask.anchor()), None),
-            _ => (None, None),
-        };
-        one.into_iter().chain(other)
-    }
-}
-
 impl Plan {
+    /// Whether the wall clocks keep to what leases need.
+    pub(super) fn keeps_margin(&self) -> bool {
+        let (least, most) = (self.skew_ms.iter().min(), self.skew_ms.iter().max());
+        let margin = rpc::store::Lease::MARGIN.as_millis() as i64;
+        least.zip(most).is_none_or(|(least, most)| i64::from(*most) - i64::from(*least) <= margin)
+    }
+
     /// The plan of a seed. Seeds that follow each other aim at one pair of fault and step after
     /// the other, so that a run of any length hits them evenly.
     #[must_use]
@@ -370,7 +327,7 @@ impl CallPlan {
         let [hedged, dropped, short, slow] = taste.odds.map(|odds| rng.u8(0..16) < odds);
         CallPlan {
             at_ms,
-            ask: Ask::draw(rng, taste.accounts),
+            ask: draw_ask(rng, taste.accounts),
             deadline_ms: if short { rng.u16(20..400) } else { rng.u16(2_000..6_000) },
             hedge_ms: if hedged { rng.u16(1..60) } else { 0 },
             drop_ms: if dropped { rng.u16(1..120) } else { 0 },
@@ -379,19 +336,18 @@ impl CallPlan {
     }
 }
 
-impl Ask {
-    fn draw(rng: &mut Rng, accounts: u8) -> Ask {
-        let one = rng.u8(0..accounts);
-        let other = (one + rng.u8(1..accounts)) % accounts;
-        match rng.u8(0..16) {
-            0 => Ask::Open(rng.u8(0..ACCOUNTS)),
-            1..=3 => Ask::Deposit(one, rng.u16(1..200)),
-            4..=5 => Ask::Withdraw(one, rng.u16(50..400)),
-            6..=11 => Ask::Transfer(one, other, rng.u16(1..200)),
-            12 => Ask::Close(rng.u8(0..ACCOUNTS)),
-            13..=14 => Ask::Balance(one),
-            _ => Ask::Statement(one, rng.u8(1..3)),
-        }
+fn draw_ask(rng: &mut Rng, accounts: u8) -> Ask {
+    let one = rng.u8(0..accounts);
+    let other = (one + rng.u8(1..accounts)) % accounts;
+    let (one, other) = (one.into(), other.into());
+    match rng.u8(0..16) {
+        0 => Ask::Open(rng.u8(0..ACCOUNTS).into()),
+        1..=3 => Ask::Deposit(one, rng.u16(1..200)),
+        4..=5 => Ask::Withdraw(one, rng.u16(50..400)),
+        6..=11 => Ask::Transfer(one, other, rng.u16(1..200)),
+        12 => Ask::Close(rng.u8(0..ACCOUNTS).into()),
+        13..=14 => Ask::Balance(one),
+        _ => Ask::Statement(one, rng.u8(1..3)),
     }
 }
 

@@ -69,13 +69,14 @@ impl State {
         server: u8,
         key: &DocKey,
         what: &What,
+        new: &Fields,
     ) -> (Option<Step>, Option<u8>) {
         if key.as_str().starts_with("rpc_") {
             return (Some(Step::Session), None);
         }
         match what {
             What::Get => self.step_of_read(server, key),
-            _ => (self.step_of_write(key, what), None),
+            _ => (self.step_of_write(key, what, new), None),
         }
     }
 
@@ -104,16 +105,17 @@ impl State {
         }
     }
 
-    fn step_of_write(&self, key: &DocKey, what: &What) -> Option<Step> {
-        let before = self.documents.all.get(key).map_or(&[][..], |document| &document.meta);
-        let old = Fields::of(before);
+    /// `new`: the fields of the metadata that it writes.
+    fn step_of_write(&self, key: &DocKey, what: &What, new: &Fields) -> Option<Step> {
+        const NONE: &Fields = &Fields { clients: None, stage: None, fence: None };
+        let found = self.documents.get(key);
+        let (before, old) = found.map_or((&[][..], NONE), |(found, old)| (&found.meta, old));
         let (body, meta) = match what {
             What::Get => return None,
             What::Remove { .. } => return old.stage(before).map(|_| Step::Back),
             What::Insert { body, meta } => (Some(body), meta),
             What::Replace { body, meta, .. } => (body.as_ref(), meta),
         };
-        let new = Fields::of(meta);
         if new.stage(meta).is_some() {
             let is_new = new.stage(meta) != old.stage(before);
             return is_new.then_some(Step::Stage);
@@ -137,8 +139,8 @@ impl State {
 }
 
 /// Where the fields of a document's metadata lie.
-#[derive(Debug, Default)]
-struct Fields {
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
     clients: Option<Range<usize>>,
     stage: Option<Range<usize>>,
     fence: Option<Range<usize>>,
@@ -146,15 +148,13 @@ struct Fields {
 
 impl Fields {
     /// Finds the outermost fields of a JSON object without reading what is in them.
-    fn of(json: &[u8]) -> Fields {
+    pub(super) fn of(json: &[u8]) -> Fields {
         let mut fields = Fields::default();
-        let (mut depth, mut in_text, mut begin, mut name) = (0u32, false, 0, 0u8);
+        let (mut depth, mut begin, mut name) = (0u32, 0, 0u8);
         let mut index = 0;
         while index < json.len() {
             match json[index] {
-                b'\\' if in_text => index += 1,
-                b'"' => in_text = !in_text,
-                _ if in_text => {}
+                b'"' => index = end_of_text(json, index),
                 b'{' | b'[' => {
                     depth += 1;
                     if depth == 1 {
@@ -200,6 +200,15 @@ impl Fields {
     fn fence<'a>(&self, json: &'a [u8]) -> Option<&'a [u8]> {
         self.fence.clone().map(|range| &json[range])
     }
+}
+
+/// Where a text ends that begins here.
+fn end_of_text(json: &[u8], begin: usize) -> usize {
+    let mut index = begin + 1;
+    while let Some(byte) = json.get(index).filter(|byte| **byte != b'"') {
+        index += if *byte == b'\\' { 2 } else { 1 };
+    }
+    index
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! unless a fault says otherwise. What was asked for by a process that is dead by then may still be
 //! done; nobody hears of it.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -13,12 +12,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use rpc::store::DocKey;
 use rpc::store::cas::{Cas, CasBackend, CasDocument, CasError};
 
 use super::fault::{Fault, Step};
 use super::hub::{Event, Hub, State};
 use super::plan::Plan;
+use super::steps::Fields;
 use super::trace::Line;
 
 /// Names an operation.
@@ -27,13 +28,20 @@ pub(super) type OpId = usize;
 /// All documents and operations.
 #[derive(Debug)]
 pub(super) struct Documents {
-    pub(super) all: HashMap<DocKey, CasDocument>,
+    all: HashMap<DocKey, Stored>,
     last_cas: u64,
     operations: Vec<Operation>,
     /// Retries that have reached a server and were not looked up there yet.
     pub(super) marks: Vec<(u8, u8)>,
     /// What was changed, in order.
     pub(super) log: Vec<Change>,
+}
+
+/// A document as it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    document: CasDocument,
+    pub(super) fields: Fields,
 }
 
 /// One end of the store: what one server has of it.
@@ -56,6 +64,8 @@ struct Operation {
     key: DocKey,
     what: What,
     step: Option<Step>,
+    /// Of the metadata that it writes.
+    fields: Fields,
     stage: Stage,
     /// What is answered instead of the truth.
     lie: Option<CasError>,
@@ -85,6 +95,16 @@ pub(super) enum What {
     Remove { cas: Cas },
 }
 
+impl What {
+    /// The metadata that it writes.
+    fn meta(&self) -> Option<&Bytes> {
+        match self {
+            What::Insert { meta, .. } | What::Replace { meta, .. } => Some(meta),
+            What::Get | What::Remove { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
     Asked,
@@ -106,7 +126,7 @@ enum Found {
 impl Documents {
     pub(super) fn new(plan: &Plan) -> Documents {
         let mut documents = Documents {
-            all: HashMap::new(),
+            all: HashMap::default(),
             last_cas: 0,
             operations: Vec::new(),
             marks: Vec::new(),
@@ -115,21 +135,27 @@ impl Documents {
         for (key, body) in super::bank::preloaded(plan) {
             documents.last_cas += 1;
             let cas = Cas(documents.last_cas);
-            documents.all.insert(key, CasDocument { cas, body, meta: Bytes::new() });
+            let document = CasDocument { cas, body, meta: Bytes::new() };
+            documents.all.insert(key, Stored { document, fields: Fields::default() });
         }
         documents
     }
 
-    fn apply(&mut self, key: &DocKey, what: &What) -> Answer {
-        let found = self.all.get(key);
+    /// A document with the fields of its metadata.
+    pub(super) fn get(&self, key: &DocKey) -> Option<(&CasDocument, &Fields)> {
+        self.all.get(key).map(|stored| (&stored.document, &stored.fields))
+    }
+
+    fn apply(&mut self, key: &DocKey, what: &What, fields: &Fields) -> Answer {
+        let found = self.all.get(key).map(|stored| &stored.document);
         let matching = |cas: &Cas| found.filter(|found| found.cas == *cas);
         match what {
             What::Get => Ok(Found::Document(found.cloned())),
             What::Insert { .. } if found.is_some() => Err(CasError::Mismatch),
-            What::Insert { body, meta } => self.put(key, body.clone(), meta.clone()),
+            What::Insert { body, meta } => self.put(key, body.clone(), meta.clone(), fields),
             What::Replace { cas, body, meta } => {
                 let kept = matching(cas).ok_or(CasError::Mismatch)?.body.clone();
-                self.put(key, body.clone().unwrap_or(kept), meta.clone())
+                self.put(key, body.clone().unwrap_or(kept), meta.clone(), fields)
             }
             What::Remove { cas } => {
                 matching(cas).ok_or(CasError::Mismatch)?;
@@ -139,10 +165,14 @@ impl Documents {
         }
     }
 
-    fn put(&mut self, key: &DocKey, body: Bytes, meta: Bytes) -> Answer {
+    fn put(&mut self, key: &DocKey, body: Bytes, meta: Bytes, fields: &Fields) -> Answer {
         self.last_cas += 1;
         let cas = Cas(self.last_cas);
-        self.all.insert(key.clone(), CasDocument { cas, body, meta });
+        let (document, fields) = (CasDocument { cas, body, meta }, fields.clone());
+        match self.all.get_mut(key) {
+            Some(stored) => *stored = Stored { document, fields },
+            None => drop(self.all.insert(key.clone(), Stored { document, fields })),
+        }
         Ok(Found::Written(cas))
     }
 }
@@ -158,6 +188,7 @@ impl State {
             key: key.clone(),
             what,
             step: None,
+            fields: Fields::default(),
             stage: Stage::Asked,
             lie: None,
             answer_after: 0,
@@ -165,12 +196,14 @@ impl State {
             waker: None,
         };
         if server == NOBODY {
-            let answer = self.documents.apply(key, &operation.what);
+            let answer = self.documents.apply(key, &operation.what, &operation.fields);
             operation.stage = Stage::Answered(answer);
             self.documents.operations.push(operation);
             return id;
         }
-        let (step, call) = self.step_of(server, key, &operation.what);
+        operation.fields =
+            operation.what.meta().map_or_else(Fields::default, |meta| Fields::of(meta));
+        let (step, call) = self.step_of(server, key, &operation.what, &operation.fields);
         let fault = step.and_then(|step| self.take(plan, step, server));
         let fault = fault.filter(|fault| !fault.is_of_frames());
         operation.step = step;
@@ -269,19 +302,21 @@ impl State {
 
     /// The store does an operation.
     pub(super) fn apply(&mut self, id: OpId) {
-        let operation = &self.documents.operations[id];
-        let (key, what, step) = (operation.key.clone(), operation.what.clone(), operation.step);
+        let operation = &mut self.documents.operations[id];
+        let (key, step) = (operation.key.clone(), operation.step);
+        // Nobody asks what it is once it is done.
+        let what = std::mem::replace(&mut operation.what, What::Get);
+        let fields = std::mem::take(&mut operation.fields);
         let (server, asked_ms) = (operation.server, operation.asked_ms);
-        let answer = self.documents.apply(&key, &what);
+        let answer = self.documents.apply(&key, &what, &fields);
         self.count_applied(step, answer.is_ok());
-        if let (Ok(_), What::Insert { body, meta } | What::Replace { body: Some(body), meta, .. }) =
-            (&answer, &what)
-        {
-            let (body, meta) = (Some(body.clone()), meta.clone());
+        let written = match what {
+            What::Insert { body, meta } => Some((Some(body), meta)),
+            What::Replace { body, meta, .. } => Some((body, meta)),
+            What::Get | What::Remove { .. } => None,
+        };
+        if let Some((body, meta)) = written.filter(|_| answer.is_ok()) {
             self.documents.log.push(Change { server, asked_ms, key, step, body, meta });
-        } else if let (Ok(_), What::Replace { meta, .. }) = (&answer, &what) {
-            let meta = meta.clone();
-            self.documents.log.push(Change { server, asked_ms, key, step, body: None, meta });
         }
         let operation = &mut self.documents.operations[id];
         if matches!(operation.stage, Stage::Asked) {
@@ -351,7 +386,7 @@ impl State {
             [u64::from(server) << 8 | kind, cas, fault.map_or(u64::MAX, |fault| fault as u64)];
         self.digest(b'o', words, key.as_str().as_bytes());
         // Bodies of sessions hold secrets, which are random.
-        if let What::Replace { meta, .. } | What::Insert { meta, .. } = what {
+        if let Some(meta) = what.meta() {
             self.digest(b'm', [0; 3], meta);
         }
     }

@@ -14,15 +14,15 @@ use rpc::time::WallTime;
 use rpc::{ServerConfig, ServerHandle};
 use tokio::task::JoinHandle;
 
-use super::bank::{BankOn, preloaded};
-use super::check::{self, Seen};
+use super::bank::{BankOn, first_entries, preloaded};
 use super::clients;
 use super::hub::{Action, Event, Hub, State};
 use super::plan::{ComesBack, Plan, StoreKind};
 use super::socket::Doorman;
 use super::store::{Backend, NOBODY};
 use super::watchdog::Watch;
-use super::{Outcome, Settings, books};
+use super::{Outcome, Settings, books, sessions};
+use crate::history::{self, Book, History};
 
 /// A world while it runs.
 struct World {
@@ -283,13 +283,15 @@ impl World {
         let books = self.read_books().await;
         hub.with(|state| {
             if !state.has_failed() {
-                let seen = Seen {
-                    plan: &hub.plan,
-                    calls: &state.calls.all,
-                    books: &books,
-                    log: &state.documents.log,
+                let log = &state.documents.log;
+                let sessions = sessions::check(&hub.plan, log, &mut state.figures);
+                let history = || History {
+                    first: hub.plan.accounts.iter().map(|count| first_entries(*count)).collect(),
+                    calls: state.calls.history(),
+                    books,
+                    is_once: hub.plan.keeps_margin(),
                 };
-                if let Err((rule, detail)) = check::all(&seen, &mut state.figures) {
+                if let Err((rule, detail)) = sessions.and_then(|()| history::check(&history())) {
                     state.fail(rule, || detail);
                 }
             }
@@ -314,7 +316,7 @@ impl World {
         }
     }
 
-    async fn read_books(&self) -> Vec<Option<books::Book>> {
+    async fn read_books(&self) -> Vec<Option<Book>> {
         let hub = Arc::clone(&self.hub);
         match &self.memory {
             Some(memory) => books::read_all(&**memory, &hub).await,
@@ -366,7 +368,7 @@ impl State {
         Outcome {
             violation: self.take_violation(),
             hash: self.hash(),
-            coverage: self.coverage.clone(),
+            coverage: std::mem::take(&mut self.coverage),
             figures: self.figures,
             diagram: self.trace.diagram(plan.clients.len(), plan.servers.into()),
         }

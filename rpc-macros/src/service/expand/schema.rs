@@ -15,12 +15,22 @@ pub(super) fn function(service: &Service) -> TokenStream {
     let (parameters, _, bounds) = generics.split_for_impl();
     let methods = service.methods.iter().map(method);
     let probes = service.methods.iter().filter_map(|method| probe(service, method));
+    let made = quote! {
+        __rpc::service::ServiceSchema { name: #name, methods: ::std::vec![#(#methods,)*] }
+    };
+    // Every connection asks for it, and it is always the same. Of a generic service there are many.
+    let schema = if has_parameters(generics) {
+        made
+    } else {
+        quote! {
+            static MADE: ::std::sync::OnceLock<__rpc::service::ServiceSchema> =
+                ::std::sync::OnceLock::new();
+            ::core::clone::Clone::clone(MADE.get_or_init(|| #made))
+        }
+    };
     quote! {
         fn __schema #parameters () -> __rpc::service::ServiceSchema #bounds {
-            __rpc::service::ServiceSchema {
-                name: #name,
-                methods: ::std::vec![#(#methods,)*],
-            }
+            #schema
         }
         #(#probes)*
     }

@@ -20,7 +20,7 @@ use stateright::{Model, Property};
 use self::world::{ATTEMPTS, CALLS, SERVERS, Step};
 pub use self::world::{Faults, World};
 use super::plan::Bug;
-use super::progress::Explored;
+use super::progress::{Explored, WHO_ENDS_HAS_FINISHED};
 
 /// A world of calls to exhaust.
 #[derive(Clone, Copy, Debug)]
@@ -220,14 +220,11 @@ impl Model for CallsConfig {
             Property::always("what a client is told is so", |_, world: &World| {
                 world.told_the_truth()
             }),
-            Property::always(
-                "whoever can go on no more has finished",
-                |model: &CallsConfig, world| {
-                    let mut actions = Vec::new();
-                    model.actions(world, &mut actions);
-                    !actions.is_empty() || model.is_finished(world)
-                },
-            ),
+            Property::always(WHO_ENDS_HAS_FINISHED, |model: &CallsConfig, world| {
+                let mut actions = Vec::new();
+                model.actions(world, &mut actions);
+                !actions.is_empty() || model.is_finished(world)
+            }),
         ]
     }
 }
@@ -254,6 +251,14 @@ impl Explored for CallsConfig {
 
     fn is_finished(&self, world: &World) -> bool {
         world.calls.iter().take(self.calls).all(|call| call.told.is_some())
+    }
+
+    fn faults_left(&self, world: &World) -> u64 {
+        let Faults { lost, early, drops, deadlines, crashes, forgets, refusals, unknown } =
+            world.left;
+        let budget = [lost, early, drops, deadlines, crashes, forgets, refusals, unknown];
+        // The one deposit is taken from no budget, but there is only one.
+        u64::from_le_bytes(budget) << 1 | u64::from(!world.store.funds)
     }
 
     fn is_broken(&self, _: &World) -> bool {

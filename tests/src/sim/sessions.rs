@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use rpc::store::Lease;
 use serde::Deserialize;
 
-use super::super::Figures;
-use super::super::fault::Step;
-use super::super::steps::Known;
-use super::{Broken, Seen, is_within_margin};
+use super::Figures;
+use super::fault::Step;
+use super::plan::Plan;
+use super::steps::Known;
+use super::store::Change;
+use crate::history::Broken;
 
 const RULE: &str = "nothing is executed for a session that is over";
 
@@ -21,18 +23,18 @@ struct Session {
 
 /// Checks that whoever wrote a record believed that the session's lease lasted; half the margin is
 /// allowed for, since a write may be tried again for a while after the lease was looked at.
-pub(super) fn check(seen: &Seen<'_>, figures: &mut Figures) -> Result<(), Broken> {
+pub(super) fn check(plan: &Plan, log: &[Change], figures: &mut Figures) -> Result<(), Broken> {
     let mut untils: BTreeMap<u64, u64> = BTreeMap::new();
     let mut known: BTreeMap<&str, Known> = BTreeMap::new();
-    for change in seen.log {
-        let now = seen.plan.wall(change.asked_ms, change.server);
+    for change in log {
+        let now = plan.wall(change.asked_ms, change.server);
         if let Some(client) = change.key.as_str().strip_prefix("rpc_session:c") {
             let client = client.parse().expect("a client id is a number");
             let body = change.body.as_deref().unwrap_or_default();
             let session: Session = serde_json::from_slice(body).expect("as documented");
             figures.leases_ended += u64::from(session.closed && session.until < now);
             untils.insert(client, session.until);
-        } else if matches!(change.step, Some(Step::Commit | Step::Outcome)) && is_eventful(seen) {
+        } else if matches!(change.step, Some(Step::Commit | Step::Outcome)) && is_eventful(plan) {
             let after = Known::of(&change.meta);
             let before = known.entry(change.key.as_str()).or_default();
             for (client, entry) in &after.clients {
@@ -42,7 +44,7 @@ pub(super) fn check(seen: &Seen<'_>, figures: &mut Figures) -> Result<(), Broken
                 let late = now.saturating_sub(until);
                 if let Some(seq) = entry.records.keys().find(is_new)
                     && late > Lease::MARGIN.as_millis() as u64 / 2
-                    && is_within_margin(seen.plan)
+                    && plan.keeps_margin()
                 {
                     let detail = format!("call c{client}.{seq}, {late} ms after the lease's end");
                     return Err((RULE, detail));
@@ -55,6 +57,6 @@ pub(super) fn check(seen: &Seen<'_>, figures: &mut Figures) -> Result<(), Broken
 }
 
 /// Whether leases end in this world at all.
-fn is_eventful(seen: &Seen<'_>) -> bool {
-    seen.plan.lease_ms < 60_000 || !seen.plan.skew_ms.is_empty()
+fn is_eventful(plan: &Plan) -> bool {
+    plan.lease_ms < 60_000 || !plan.skew_ms.is_empty()
 }
