@@ -76,6 +76,14 @@ impl Talking {
         Ok(line.trim().to_owned())
     }
 
+    /// `kill -9`.
+    #[cfg(feature = "failover")]
+    pub(crate) fn kill(&mut self) -> Result<(), Box<dyn Error>> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     pub(crate) fn say(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
         writeln!(self.input, "{line}")?;
         Ok(())
@@ -111,6 +119,12 @@ impl Server {
 
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// `kill -9`.
+    #[cfg(feature = "failover")]
+    pub(crate) fn kill(&mut self) -> Result<(), Box<dyn Error>> {
+        self.process.kill()
     }
 
     pub(crate) fn usage(&mut self) -> Result<Usage, Box<dyn Error>> {
