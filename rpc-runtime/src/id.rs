@@ -19,7 +19,7 @@ impl Incarnation {
 }
 
 /// The number of a call within its session. Counts from 1 and is never reused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
 impl Seq {

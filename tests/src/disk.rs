@@ -1,4 +1,4 @@
-//! A disk in memory that fails when it is told to.
+//! A disk in memory that fails when it is told to, with the two files of an embedded store on it.
 //!
 //! It knows what a real one knows: what a read sees (the page cache), what would be found after a
 //! power cut (only what was synced, plus any part of the rest), and how far it got. Every write,
@@ -12,6 +12,17 @@ use redb::StorageBackend;
 /// A disk. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk(Arc<Inner>);
+
+/// One of the files on a disk.
+#[derive(Clone, Debug)]
+pub struct DiskFile {
+    disk: Disk,
+    /// Its place among the files.
+    file: usize,
+}
+
+/// How many files there are.
+const FILES: usize = 2;
 
 /// Syncs wait while this is there. Make it after the store, so that it goes first: a store that is
 /// dropped waits for its last sync.
@@ -63,12 +74,12 @@ pub enum Survival {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What reads see.
-    seen: Vec<u8>,
-    /// What was synced.
-    synced: Vec<u8>,
-    /// What came after the last sync.
-    unsynced: Vec<Change>,
+    /// What reads of each file see.
+    seen: [Vec<u8>; FILES],
+    /// What of each file was synced.
+    synced: [Vec<u8>; FILES],
+    /// What came after the last sync of its file, in its order.
+    unsynced: Vec<(usize, Change)>,
     steps: u64,
     syncs: u64,
     /// Whether syncs wait.
@@ -88,6 +99,18 @@ enum Change {
 }
 
 impl Disk {
+    /// The file with the tree of a store.
+    #[must_use]
+    pub fn tree(&self) -> DiskFile {
+        DiskFile { disk: self.clone(), file: 0 }
+    }
+
+    /// The file with the log of a store.
+    #[must_use]
+    pub fn log(&self) -> DiskFile {
+        DiskFile { disk: self.clone(), file: 1 }
+    }
+
     /// Lets this fault strike at that step, counted from now on: 1 is the next.
     pub fn plan(&self, step: u64, fault: Fault) {
         let mut state = self.lock();
@@ -144,8 +167,8 @@ impl Disk {
     pub fn after_power_cut(&self, survival: Survival) -> Disk {
         let state = self.lock();
         let mut found = state.synced.clone();
-        for change in survivors(&state.unsynced, survival) {
-            change.apply(&mut found);
+        for (file, change) in survivors(&state.unsynced, survival) {
+            change.apply(&mut found[file]);
         }
         Disk::with(State { seen: found.clone(), synced: found, ..State::default() })
     }
@@ -159,7 +182,7 @@ impl Disk {
     }
 
     /// Takes a step that changes the disk.
-    fn change(&self, change: Change) -> io::Result<()> {
+    fn change(&self, file: usize, change: Change) -> io::Result<()> {
         let mut state = self.lock();
         match state.step(false) {
             Some(Fault::PowerCut) => return Err(off()),
@@ -169,8 +192,8 @@ impl Disk {
             }
             _ => {}
         }
-        change.apply(&mut state.seen);
-        state.unsynced.push(change);
+        change.apply(&mut state.seen[file]);
+        state.unsynced.push((file, change));
         Ok(())
     }
 }
@@ -192,9 +215,21 @@ impl State {
         self.struck && matches!(self.fault, Some((_, Fault::PowerCut)))
     }
 
-    fn sync(&mut self) {
-        self.synced.clone_from(&self.seen);
-        self.unsynced.clear();
+    fn sync(&mut self, file: usize) {
+        let State { seen, synced, unsynced, .. } = self;
+        unsynced.retain(|(of, change)| {
+            if *of == file {
+                change.apply(&mut synced[file]);
+            }
+            *of != file
+        });
+        debug_assert!(seen[file] == synced[file], "all that is seen was written");
+    }
+
+    /// Forgets what was written to a file since its last sync.
+    fn lose(&mut self, file: usize) {
+        self.seen[file] = self.synced[file].clone();
+        self.unsynced.retain(|(of, _)| *of != file);
     }
 }
 
@@ -213,33 +248,33 @@ impl Change {
     }
 }
 
-impl StorageBackend for Disk {
+impl StorageBackend for DiskFile {
     fn len(&self) -> io::Result<u64> {
-        let state = self.lock();
-        if state.is_off() { Err(off()) } else { Ok(state.seen.len() as u64) }
+        let state = self.disk.lock();
+        if state.is_off() { Err(off()) } else { Ok(state.seen[self.file].len() as u64) }
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.lock();
+        let state = self.disk.lock();
         if state.is_off() {
             return Err(off());
         }
         let start = usize::try_from(offset).map_err(io::Error::other)?;
-        let found = state.seen.get(start..start + out.len());
+        let found = state.seen[self.file].get(start..start + out.len());
         out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Change::Length(usize::try_from(len).map_err(io::Error::other)?))
+        self.disk.change(self.file, Change::Length(usize::try_from(len).map_err(io::Error::other)?))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.disk.lock();
         if state.held {
             state.waiting += 1;
-            self.0.gate.notify_all();
-            let passed = self.0.gate.wait_while(state, |state| state.held);
+            self.disk.0.gate.notify_all();
+            let passed = self.disk.0.gate.wait_while(state, |state| state.held);
             state = passed.expect("no test panics while it holds a disk");
             state.waiting -= 1;
         }
@@ -249,18 +284,16 @@ impl StorageBackend for Disk {
             Some(Fault::PowerCut) => Err(off()),
             Some(Fault::SyncFailsArrived) => {
                 state.struck = true;
-                state.sync();
+                state.sync(self.file);
                 Err(io::Error::other("the disk could not write (simulated)"))
             }
             Some(Fault::SyncFailsLost) => {
                 state.struck = true;
-                let synced = state.synced.clone();
-                state.seen = synced;
-                state.unsynced.clear();
+                state.lose(self.file);
                 Err(io::Error::other("the disk could not write (simulated)"))
             }
             Some(Fault::Full) | None => {
-                state.sync();
+                state.sync(self.file);
                 Ok(())
             }
         }
@@ -268,7 +301,7 @@ impl StorageBackend for Disk {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        self.change(Change::Write(offset, data.to_vec()))
+        self.disk.change(self.file, Change::Write(offset, data.to_vec()))
     }
 }
 
@@ -276,7 +309,7 @@ fn off() -> io::Error {
     io::Error::other("the power is off (simulated)")
 }
 
-fn survivors(changes: &[Change], survival: Survival) -> Vec<Change> {
+fn survivors(changes: &[(usize, Change)], survival: Survival) -> Vec<(usize, Change)> {
     let last = changes.len().saturating_sub(1);
     match survival {
         Survival::Nothing => Vec::new(),
@@ -294,14 +327,15 @@ fn survivors(changes: &[Change], survival: Survival) -> Vec<Change> {
             };
             let torn = draw(changes.len());
             let mut kept = Vec::new();
-            for (number, change) in changes.iter().enumerate() {
+            for (number, (file, change)) in changes.iter().enumerate() {
                 match change {
                     // A disk writes whole sectors.
                     Change::Write(offset, data) if number == torn => {
                         let sectors = draw(data.len() / 512 + 1);
-                        kept.push(Change::Write(*offset, data[..sectors * 512].to_vec()));
+                        let torn = Change::Write(*offset, data[..sectors * 512].to_vec());
+                        kept.push((*file, torn));
                     }
-                    _ if draw(2) == 0 => kept.push(change.clone()),
+                    _ if draw(2) == 0 => kept.push((*file, change.clone())),
                     _ => {}
                 }
             }

@@ -17,7 +17,8 @@ use rpc_tests::conformance::{
 use rpc_tests::disk::{Disk, Survival};
 
 fn open(disk: &Disk) -> EmbeddedStore {
-    EmbeddedStore::open_on(disk.clone(), EmbeddedConfig::default()).expect("the store opens")
+    EmbeddedStore::open_on(disk.tree(), disk.log(), EmbeddedConfig::default())
+        .expect("the store opens")
 }
 
 /// Polls once.
@@ -189,7 +190,7 @@ async fn commits_share_an_fsync() {
 async fn a_commit_waits_for_room() {
     let disk = Disk::default();
     let config = EmbeddedConfig::default().max_undurable_bytes(10_000);
-    let store = EmbeddedStore::open_on(disk.clone(), config).expect("the store opens");
+    let store = EmbeddedStore::open_on(disk.tree(), disk.log(), config).expect("the store opens");
     let caller = Caller::open(&store).await;
     let held = disk.hold_syncs();
     let large = |seq: u64, size: usize| {
@@ -212,7 +213,7 @@ async fn a_commit_waits_for_room() {
 async fn a_dropped_commit_is_harmless() {
     let disk = Disk::default();
     let config = EmbeddedConfig::default().max_undurable_bytes(2_000);
-    let store = EmbeddedStore::open_on(disk.clone(), config).expect("the store opens");
+    let store = EmbeddedStore::open_on(disk.tree(), disk.log(), config).expect("the store opens");
     let caller = Caller::open(&store).await;
     let held = disk.hold_syncs();
     let draft = |seq: u64| caller.commit(seq).putting(&key(&format!("doc-{seq}")), [7; 1_500]);
@@ -257,7 +258,8 @@ async fn records_leave_the_file() {
     store.close_session(closed.session).await.expect("a healthy store closes a session");
     drop(store);
 
-    let database = redb::Database::builder().create_with_backend(disk).expect("it is a database");
+    let database =
+        redb::Database::builder().create_with_backend(disk.tree()).expect("it is a database");
     let transaction = database.begin_read().expect("it can be read");
     let records = redb::TableDefinition::<(u64, u64), &[u8]>::new("records");
     let records = transaction.open_table(records).expect("it has records");
@@ -276,7 +278,7 @@ async fn everyone_who_waits_is_told_of_a_failure() {
     use rpc::store::StoreError;
     let disk = Disk::default();
     let config = EmbeddedConfig::default().max_undurable_bytes(4_000);
-    let store = EmbeddedStore::open_on(disk.clone(), config).expect("the store opens");
+    let store = EmbeddedStore::open_on(disk.tree(), disk.log(), config).expect("the store opens");
     let caller = Caller::open(&store).await;
     let held = disk.hold_syncs();
     let draft = |seq: u64, size| caller.commit(seq).putting(&key("doc"), vec![7; size]);

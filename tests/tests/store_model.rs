@@ -13,6 +13,9 @@ use rpc_tests::disk::Disk;
 
 const DOCUMENTS: usize = 4;
 
+/// How large the log may be, by turns: in the smaller ones each change fills a segment, or two do.
+const LOG_BYTES: [usize; 3] = [32 << 20, 2 * 4096, 4 * 4096];
+
 /// One question to both stores. Numbers choose among what there is.
 #[derive(Clone, Debug)]
 enum Step {
@@ -89,46 +92,56 @@ proptest! {
 
 struct Pair {
     disk: Disk,
+    opened: usize,
     embedded: EmbeddedStore,
     memory: MemoryStore,
-    /// What was last read of each document: by now perhaps out of date.
-    seen: [Versioned; DOCUMENTS],
+    /// What was last read of each document, of either store: by now perhaps out of date.
+    seen: [Seen; 2],
 }
+
+type Seen = [Versioned; DOCUMENTS];
 
 impl Pair {
     fn new() -> Pair {
         let disk = Disk::default();
         let absent = Versioned::new(rpc::store::Version(0), None);
         Pair {
-            embedded: open(&disk),
+            opened: 0,
+            embedded: open(&disk, 0),
             disk,
             memory: MemoryStore::new(),
-            seen: std::array::from_fn(|_| absent.clone()),
+            seen: std::array::from_fn(|_| std::array::from_fn(|_| absent.clone())),
         }
     }
 
     async fn take(&mut self, step: &Step) {
         if matches!(step, Step::Reopen) {
-            let elsewhere = open(&Disk::default());
+            let elsewhere = open(&Disk::default(), 0);
             drop(std::mem::replace(&mut self.embedded, elsewhere));
-            self.embedded = open(&self.disk);
+            self.opened += 1;
+            self.embedded = open(&self.disk, self.opened);
             return;
         }
-        let ours = answer(&self.embedded, &self.seen, step).await;
-        let theirs = answer(&self.memory, &self.seen, step).await;
+        let ours = answer(&self.embedded, &self.seen[0], step).await;
+        let theirs = answer(&self.memory, &self.seen[1], step).await;
         assert_eq!(ours, theirs, "the embedded store and the memory store differ on {step:?}");
         if let Step::Read { document } = step {
-            self.seen[*document] = self.memory.read(&doc(*document)).await.expect("healthy");
+            let stores: [&dyn Store; 2] = [&self.embedded, &self.memory];
+            for (store, seen) in stores.into_iter().zip(&mut self.seen) {
+                seen[*document] = store.read(&doc(*document)).await.expect("healthy");
+            }
         }
     }
 }
 
-fn open(disk: &Disk) -> EmbeddedStore {
-    EmbeddedStore::open_on(disk.clone(), EmbeddedConfig::default()).expect("the store opens")
+/// Opens the store for the `number`th time.
+fn open(disk: &Disk, number: usize) -> EmbeddedStore {
+    let config = EmbeddedConfig::default().log_bytes(LOG_BYTES[number % LOG_BYTES.len()]);
+    EmbeddedStore::open_on(disk.tree(), disk.log(), config).expect("the store opens")
 }
 
 /// What a store says, in words that two stores share.
-async fn answer(store: &dyn Store, seen: &[Versioned; DOCUMENTS], step: &Step) -> String {
+async fn answer(store: &dyn Store, seen: &Seen, step: &Step) -> String {
     let known: Vec<_> =
         (0..DOCUMENTS).map(|number| ReadVersion::new(doc(number), &seen[number])).collect();
     let chosen = |numbers: &[usize]| numbers.iter().map(|n| known[*n].clone()).collect::<Vec<_>>();
@@ -156,8 +169,10 @@ async fn answer(store: &dyn Store, seen: &[Versioned; DOCUMENTS], step: &Step) -
         }
         Step::Read { document } => {
             let found = store.read(&doc(*document)).await.expect("healthy");
-            // The version of an absence says nothing.
-            format!("{:?} {:?}", found.body.as_ref().map(|_| found.version), found.body)
+            // Versions are each store's own; whether one has changed is not. That of an absence says
+            // nothing.
+            let is_as_seen = found.body.as_ref().map(|_| found.version == seen[*document].version);
+            format!("{is_as_seen:?} {:?}", found.body)
         }
         Step::Confirm { documents } => format!("{:?}", store.confirm(&chosen(documents)).await),
         Step::LookUp(call) => format!("{:?}", store.look_up(&reference(call)).await),

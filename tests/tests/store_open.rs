@@ -11,6 +11,7 @@ use tempfile::tempdir;
 
 const CHILD_DIRECTORY: &str = "RPC_STORE_TEST_CHILD_DIRECTORY";
 const DATA_FILE: &str = "store.redb";
+const LOG_FILE: &str = "store.log";
 
 fn open(directory: &Path) -> Result<EmbeddedStore, OpenError> {
     EmbeddedStore::open(directory, EmbeddedConfig::default())
@@ -188,7 +189,7 @@ fn another_format_is_refused() {
     transaction.commit().expect("it works");
     drop(database);
     let error = refusal(directory.path());
-    assert!(matches!(error, OpenError::OtherFormat { found: 99, expected: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::OtherFormat { found: 99, expected: 2, .. }), "{error}");
 }
 
 #[test]
@@ -224,11 +225,33 @@ fn a_damaged_file_is_refused() {
     make_sure_that_it_is_kept(directory.path());
 }
 
+#[test]
+fn a_store_without_its_own_log_is_refused() {
+    let (directory, other) =
+        (tempdir().expect("a temporary directory"), tempdir().expect("a temporary directory"));
+    make(directory.path());
+    make(other.path());
+    let log = directory.path().join(LOG_FILE);
+    let whole = fs::read(&log).expect("it can be read");
+    for instead in [None, Some(Vec::new()), fs::read(other.path().join(LOG_FILE)).ok()] {
+        match instead {
+            None => fs::remove_file(&log).expect("it can be removed"),
+            Some(bytes) => fs::write(&log, bytes).expect("it can be written"),
+        }
+        let error = refusal(directory.path());
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("log"), "what is damaged: {error}");
+    }
+    fs::write(&log, &whole).expect("it can be restored");
+    make_sure_that_it_is_kept(directory.path());
+}
+
 /// A crash in the middle of making a new store leaves nothing that is in the way.
 #[test]
 fn a_half_made_store_is_made_anew() {
     let directory = tempdir().expect("a temporary directory");
     fs::write(directory.path().join("store.redb.new"), [0; 10_000]).expect("a file");
+    fs::write(directory.path().join(LOG_FILE), [1; 10_000]).expect("a file");
     make(directory.path());
     make_sure_that_it_is_kept(directory.path());
 }

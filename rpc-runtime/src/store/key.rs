@@ -41,7 +41,7 @@ impl DocKey {
     }
 
     /// A name that was checked when it was stored.
-    #[cfg(feature = "cas")]
+    #[cfg(any(feature = "cas", feature = "embedded"))]
     pub(in crate::store) fn stored(name: &str) -> DocKey {
         DocKey(name.into())
     }

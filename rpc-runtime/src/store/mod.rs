@@ -165,10 +165,19 @@ pub struct ReadVersion {
     memo: Memo,
 }
 
-/// What a store wants to be given back with a read: a store that keeps its records in documents
-/// checks them in the very version that it replaces, and need not read that again.
+/// What a store wants to be given back with a read.
 #[derive(Clone, Default)]
-struct Memo(Option<Arc<dyn std::any::Any + Send + Sync>>);
+enum Memo {
+    #[default]
+    Nothing,
+    /// A store that keeps its records in documents checks them in the very version that it
+    /// replaces, and need not read that again.
+    #[cfg(feature = "cas")]
+    Meta(Arc<dyn std::any::Any + Send + Sync>),
+    /// Where a store has the document from: if it has not moved on since, nor has the document.
+    #[cfg(feature = "embedded")]
+    Snapshot(u64),
+}
 
 impl Versioned {
     /// A document as a store read it.
@@ -183,7 +192,14 @@ impl Versioned {
         mut self,
         memo: Arc<dyn std::any::Any + Send + Sync>,
     ) -> Versioned {
-        self.memo = Memo(Some(memo));
+        self.memo = Memo::Meta(memo);
+        self
+    }
+
+    /// As it was read in the snapshot of this number.
+    #[cfg(feature = "embedded")]
+    pub(in crate::store) fn of_snapshot(mut self, number: u64) -> Versioned {
+        self.memo = Memo::Snapshot(number);
         self
     }
 }
@@ -203,7 +219,19 @@ impl ReadVersion {
     /// What the store wanted to be given back.
     #[cfg(feature = "cas")]
     pub(in crate::store) fn memo<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        self.memo.0.clone()?.downcast().ok()
+        match &self.memo {
+            Memo::Meta(memo) => Arc::clone(memo).downcast().ok(),
+            _ => None,
+        }
+    }
+
+    /// The number of the snapshot in which it was read, if it was read in one.
+    #[cfg(feature = "embedded")]
+    pub(in crate::store) fn snapshot(&self) -> Option<u64> {
+        match self.memo {
+            Memo::Snapshot(number) => Some(number),
+            _ => None,
+        }
     }
 
     /// Whether what was read is still so; `current` is the version of the document, if there is
@@ -227,7 +255,11 @@ impl Eq for Memo {}
 
 impl std::fmt::Debug for Memo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() { "Memo(..)" } else { "Memo" })
+        f.write_str(match self {
+            Memo::Nothing => "Memo",
+            #[allow(unreachable_patterns, reason = "depends on the features")]
+            _ => "Memo(..)",
+        })
     }
 }
 

@@ -7,14 +7,20 @@ use crate::id::Seq;
 
 /// The records of one session, none of them below its watermark. Calls are recorded in about the
 /// order in which they were made, so a new record nearly always goes to the end.
-#[derive(Debug, Default)]
-pub(super) struct Records {
+#[derive(Clone, Debug)]
+pub(super) struct Records<R = Record> {
     /// By ascending number.
-    by_seq: VecDeque<(Seq, Record)>,
+    by_seq: VecDeque<(Seq, R)>,
 }
 
-impl Records {
-    pub(super) fn get(&self, seq: Seq) -> Option<&Record> {
+impl<R> Default for Records<R> {
+    fn default() -> Records<R> {
+        Records { by_seq: VecDeque::new() }
+    }
+}
+
+impl<R> Records<R> {
+    pub(super) fn get(&self, seq: Seq) -> Option<&R> {
         // New calls are asked for most.
         if self.by_seq.back().is_none_or(|(last, _)| *last < seq) {
             return None;
@@ -22,7 +28,7 @@ impl Records {
         self.find(seq).ok().map(|index| &self.by_seq[index].1)
     }
 
-    pub(super) fn insert(&mut self, seq: Seq, record: Record) {
+    pub(super) fn insert(&mut self, seq: Seq, record: R) {
         if self.by_seq.back().is_none_or(|(last, _)| *last < seq) {
             return self.by_seq.push_back((seq, record));
         }
@@ -36,6 +42,19 @@ impl Records {
         while self.by_seq.front().is_some_and(|(seq, _)| *seq < watermark) {
             self.by_seq.pop_front();
         }
+    }
+
+    /// By ascending number.
+    #[cfg(feature = "embedded")]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Seq, R)> {
+        self.by_seq.iter()
+    }
+
+    /// Keeps the records that fulfil the condition, and no room for others.
+    #[cfg(feature = "embedded")]
+    pub(super) fn retain(&mut self, keep: impl Fn(&R) -> bool) {
+        self.by_seq.retain(|(_, record)| keep(record));
+        self.by_seq.shrink_to_fit();
     }
 
     #[cfg(test)]
@@ -60,7 +79,7 @@ mod tests {
 
     #[test]
     fn records_are_found_in_whatever_order_they_came() {
-        let mut records = Records::default();
+        let mut records: Records = Records::default();
         for seq in [5, 3, 9, 4, 7, 3] {
             records.insert(Seq(seq), record(seq));
         }

@@ -80,6 +80,18 @@ impl<X: Default> Sessions<X> {
         self.by_client.insert(client, session);
     }
 
+    /// Notes that this client id was given out.
+    #[cfg(feature = "embedded")]
+    pub(super) fn given_out(&mut self, client: ClientId) {
+        self.next = self.next.max(ClientId(client.0.saturating_add(1)));
+    }
+
+    /// Takes out a session that was closed before.
+    #[cfg(feature = "embedded")]
+    pub(super) fn remove(&mut self, client: ClientId) {
+        self.by_client.remove(&client);
+    }
+
     /// The client id that the next session gets.
     #[cfg(feature = "embedded")]
     pub(super) fn next_client(&self) -> ClientId {

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "failover")]
+use crate::failover;
 use crate::hot_path::Path;
 use crate::load::Figures;
 use crate::work::Contender;
@@ -61,9 +63,30 @@ enum Command {
         millis: u64,
         #[arg(long)]
         core: usize,
+        /// The hand-written client.
+        #[arg(long)]
+        bare: bool,
     },
     /// Measures the tail: a server that is slow at times, hedged; and twice too many calls.
     Tail(tail::Arguments),
+    /// Measures how long a server's death is noticed by its callers.
+    #[cfg(feature = "failover")]
+    Failover(failover::Arguments),
+    /// Serves the documents of a store that servers share; prints its address.
+    #[cfg(feature = "failover")]
+    #[command(hide = true)]
+    ServeDocuments,
+    /// Serves writes on such a store.
+    #[cfg(feature = "failover")]
+    #[command(hide = true)]
+    ServeShared {
+        #[arg(long)]
+        address: String,
+        #[arg(long)]
+        documents: String,
+        #[arg(long)]
+        number: u64,
+    },
     /// Builds a minimal service from nothing, beside tarpc's: seconds and crates.
     BuildCost(build_cost::Arguments),
     /// Runs a hot path within this process; prints what it counted. (What valgrind looks at.)
@@ -121,10 +144,25 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
             usage::tell_when_asked();
             runtime()?.block_on(growth::server::serve(durable, accounts, records))
         }
-        Command::Crowd { address, connections, accounts, in_flight, millis, core } => {
+        Command::Crowd { address, connections, accounts, in_flight, millis, core, bare } => {
             pin(core);
             let time = Duration::from_millis(millis);
+            if bare {
+                return tell(growth::crowd::load_bare(&address, connections, in_flight, time));
+            }
             tell(growth::crowd::load(&address, connections, accounts, in_flight, time))
+        }
+        #[cfg(feature = "failover")]
+        Command::Failover(arguments) => failover::run(&arguments),
+        #[cfg(feature = "failover")]
+        Command::ServeDocuments => {
+            usage::tell_when_asked();
+            runtime()?.block_on(failover::store::serve())
+        }
+        #[cfg(feature = "failover")]
+        Command::ServeShared { address, documents, number } => {
+            usage::tell_when_asked();
+            runtime()?.block_on(failover::serve(&address, &documents, number))
         }
         Command::BuildCost(arguments) => build_cost::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),

@@ -18,6 +18,7 @@
 //! | `durable/` | group commit beside the engine |
 //! | `growth/` | more connections, documents, records; memory |
 //! | `tail/` | a slow server, hedged; overload |
+//! | `failover/` | a server's death |
 //! | `build_cost.rs` | a minimal service, built from nothing |
 //! | `hot_path.rs` | the hot paths, without a network |
 //! | `guard.rs` | what a call costs on them, beside a committed baseline |
@@ -27,6 +28,8 @@ mod build_cost;
 mod cli;
 mod contender;
 mod durable;
+#[cfg(feature = "failover")]
+mod failover;
 mod growth;
 pub mod guard;
 pub mod hot_path;

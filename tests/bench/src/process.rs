@@ -97,6 +97,14 @@ impl Talking {
         Ok(())
     }
 
+    /// `kill -9`.
+    #[cfg(feature = "failover")]
+    pub(crate) fn kill(&mut self) -> Result<(), Box<dyn Error>> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     pub(crate) fn say(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
         writeln!(self.input.as_mut().ok_or("the process is about to end")?, "{line}")?;
         Ok(())
@@ -136,6 +144,12 @@ impl Server {
 
     pub(crate) fn end(self) -> Result<(), Box<dyn Error>> {
         self.process.end()
+    }
+
+    /// `kill -9`.
+    #[cfg(feature = "failover")]
+    pub(crate) fn kill(&mut self) -> Result<(), Box<dyn Error>> {
+        self.process.kill()
     }
 
     pub(crate) fn usage(&mut self) -> Result<Usage, Box<dyn Error>> {

@@ -87,7 +87,8 @@ impl OnDisk {
     }
 
     fn store(&self) -> Arc<dyn Store> {
-        let store = EmbeddedStore::open_on(self.disk(), EmbeddedConfig::default());
+        let disk = self.disk();
+        let store = EmbeddedStore::open_on(disk.tree(), disk.log(), EmbeddedConfig::default());
         Arc::new(store.expect("the store opens"))
     }
 

@@ -163,7 +163,7 @@ fn go_embedded(place: &str, shape: Shape, at: u32) -> Result<bool, Box<Violation
     let ran = quietly_with_threads(LIMIT, async || {
         let disk = Disk::default();
         let config = || EmbeddedConfig::default().max_undurable_bytes(1);
-        let open = || EmbeddedStore::open_on(disk.clone(), config());
+        let open = || EmbeddedStore::open_on(disk.tree(), disk.log(), config());
         let store = open().expect("the store opens");
         let caller = Caller::open(&store).await;
         prepare(&store, caller).await;

@@ -1,8 +1,8 @@
 //! The embedded store on a disk that fails at every step there is.
 //!
 //! Each test runs the script of `rpc_tests::disk_script` again and again, and lets the fault strike one step
-//! later each time, until the script ends before the fault strikes. Steps are the writes, syncs and
-//! changes of length that the store makes, from opening it on.
+//! later each time, until the store is closed before the fault strikes. Steps are the writes, syncs
+//! and changes of length that the store makes, from opening it on.
 
 use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore, OpenError};
 use rpc::store::{Store, StoreError};
@@ -10,6 +10,11 @@ use rpc_tests::conformance::{Caller, Draft, LONG_LEASE, SECRET, key};
 use rpc_tests::disk::{Disk, Fault, Survival};
 
 use rpc_tests::disk_script::Log;
+
+/// How large the log may be. In the first the script's large document goes right to the tree; in
+/// the second every call or two fill a segment, so that there is always something on its way to the
+/// tree.
+const LOG_BYTES: [usize; 2] = [1 << 20, 2 * 4096];
 
 const SURVIVALS: [Survival; 4] =
     [Survival::Nothing, Survival::Everything, Survival::AllButLast, Survival::LastOnly];
@@ -110,27 +115,36 @@ fn a_failure_while_the_store_is_opened_is_an_error() {
 /// Runs the script with a fault at step 1, 2, 3, … and hands each outcome to `then`, until the
 /// script ends first. Returns the number of steps of the script.
 fn at_every_step(fault: Fault, mut then: impl FnMut(&Disk, Log, u64)) -> u64 {
-    let prepared = prepared();
-    for step in 1.. {
-        let disk = prepared.repaired();
-        disk.plan(step, fault);
-        let mut log = Log::default();
-        match open(&disk) {
-            Ok(store) => {
-                let ended = block_on(log.run(&store));
-                if !disk.has_struck() {
-                    ended.expect("without a fault the script runs to its end");
-                    return step - 1;
-                }
-                if ended.is_err() {
-                    answers_nothing(&store);
-                }
+    let of_one = |log_bytes| {
+        let prepared = prepared();
+        for step in 1.. {
+            let disk = prepared.repaired();
+            disk.plan(step, fault);
+            let log = run_script(&disk, log_bytes);
+            if !disk.has_struck() {
+                return step - 1;
             }
-            Err(error) => assert!(disk.has_struck(), "the store must open: {error}"),
+            then(&disk, log, step);
         }
-        then(&disk, log, step);
+        unreachable!("the script has an end")
+    };
+    LOG_BYTES.map(of_one).iter().sum()
+}
+
+/// Opens the store, runs the script and closes the store, or fails at it.
+fn run_script(disk: &Disk, log_bytes: usize) -> Log {
+    let mut log = Log::default();
+    match open_with(disk, log_bytes) {
+        Ok(store) => {
+            let ended = block_on(log.run(&store));
+            if ended.is_err() {
+                assert!(disk.has_struck(), "without a fault the script runs to its end: {ended:?}");
+                answers_nothing(&store);
+            }
+        }
+        Err(error) => assert!(disk.has_struck(), "the store must open: {error}"),
     }
-    unreachable!("the script has an end")
+    log
 }
 
 /// A disk with an empty store that was closed cleanly.
@@ -141,7 +155,12 @@ fn prepared() -> Disk {
 }
 
 fn open(disk: &Disk) -> Result<EmbeddedStore, OpenError> {
-    EmbeddedStore::open_on(disk.clone(), EmbeddedConfig::default())
+    open_with(disk, LOG_BYTES[0])
+}
+
+fn open_with(disk: &Disk, log_bytes: usize) -> Result<EmbeddedStore, OpenError> {
+    let config = EmbeddedConfig::default().log_bytes(log_bytes);
+    EmbeddedStore::open_on(disk.tree(), disk.log(), config)
 }
 
 /// Opens what is found, and checks it twice: the second time after a clean close.

@@ -17,6 +17,8 @@ pub struct EmbeddedConfig {
     pub cache_bytes: usize,
     /// See [`EmbeddedConfig::max_undurable_bytes`].
     pub max_undurable_bytes: u32,
+    /// See [`EmbeddedConfig::log_bytes`].
+    pub log_bytes: usize,
     /// See [`EmbeddedConfig::max_sessions`].
     pub max_sessions: usize,
     /// See [`EmbeddedConfig::check_on_open`].
@@ -45,6 +47,18 @@ impl EmbeddedConfig {
         self
     }
 
+    /// How many bytes of the disk the log may take, where calls become durable before they go to
+    /// the tree. What is in the log and not in the tree is in memory, too, up to twice as large.
+    ///
+    /// Default 32 MiB: a document that is written all the time goes to the tree once in some ten
+    /// thousand calls, and what a crash leaves to do is done in well under a second. A call
+    /// that is larger than half of it goes right to the tree.
+    #[must_use]
+    pub fn log_bytes(mut self, bytes: usize) -> EmbeddedConfig {
+        self.log_bytes = bytes;
+        self
+    }
+
     /// How many sessions may be open; one more is refused. Each takes about 200 bytes of memory.
     ///
     /// Default [`DEFAULT_MAX_SESSIONS`].
@@ -70,6 +84,7 @@ impl Default for EmbeddedConfig {
         EmbeddedConfig {
             cache_bytes: 64 << 20,
             max_undurable_bytes: 64 << 20,
+            log_bytes: 32 << 20,
             max_sessions: DEFAULT_MAX_SESSIONS,
             check_on_open: true,
         }

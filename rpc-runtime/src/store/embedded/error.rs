@@ -89,6 +89,8 @@ pub(super) enum FailureCause {
     Engine(#[from] redb::Error),
     #[error(transparent)]
     Row(#[from] RowError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     #[error("a bug in the store: {0}")]
     Panic(String),
 }

@@ -2,7 +2,7 @@
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
-//! | `meta` | name | u64: `format`, `next_client`, `last_lsn` |
+//! | `meta` | name | u64: `format`, `next_client`, `last_lsn`, `store`, `segment_bytes` |
 //! | `documents` | key, UTF-8 | version u64 · body |
 //! | `records` | (client u64, seq u64) | hash u64 · kind u8 · payload |
 //! | `sessions` | client u64 | secret 16 bytes · incarnation u32 · watermark u64 · lease end u64 · identity, UTF-8 |
@@ -20,7 +20,7 @@ use crate::store::{AbortReason, Lease, Outcome, Version, Versioned};
 use crate::time::WallTime;
 
 /// The format that this version reads and writes; see `docs/embedded-store.md`.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const DOCUMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents");
@@ -31,8 +31,12 @@ pub(super) const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::ne
 pub(super) const META_FORMAT: &str = "format";
 /// The row of `meta` with the client id that the next session gets.
 pub(super) const META_NEXT_CLIENT: &str = "next_client";
-/// The row of `meta` with the number of the last durable commit.
+/// The row of `meta` with the number of the last change that is in the tables.
 pub(super) const META_LAST_LSN: &str = "last_lsn";
+/// The row of `meta` with the id of the store, drawn by chance, which its log has, too.
+pub(super) const META_STORE: &str = "store";
+/// The row of `meta` with the length of a segment of the log.
+pub(super) const META_SEGMENT_BYTES: &str = "segment_bytes";
 
 /// A row of `meta` is missing.
 pub(super) const MALFORMED_META: RowError = RowError { table: "meta" };

@@ -5,15 +5,18 @@
 //! 1. [`Store::commit`] checks the size and waits for room: commits that are not durable yet are
 //!    bounded in bytes ([`EmbeddedConfig::max_undurable_bytes`]).
 //! 2. Under the lock, `State::apply` asks the rules (`store/sessions.rs`) about the id, compares
-//!    the versions that were read, and applies the writes and the record **in memory**, to the
-//!    *active* `Generation`, under a new number (its LSN, which is the version of what it wrote).
-//!    Other calls see it from here on, and may build upon it.
+//!    the versions that were read, and applies the writes and the record **in memory**, under a
+//!    new number (its LSN, which is the version of what it wrote). It also appends them to the
+//!    *active* `Generation`. Other calls see it from here on, and may build upon it.
 //! 3. The lock is released and the future waits for the generation's `Flush`.
-//! 4. The writer thread (`writer.rs`) takes the whole active generation, writes it as **one**
-//!    transaction of the engine (redb), which ends in an fsync, and takes a new `Snapshot` of the
-//!    file. While it does so, a new active generation collects the next commits.
+//! 4. The writer thread (`writer.rs`) takes the whole active generation and appends it to the
+//!    **log** (`log.rs`): one write, one sync. While it does so, a new active generation collects
+//!    the next commits.
 //! 5. The flush ends: everyone who waits for it is woken, and only now is the commit a
 //!    [`Committed`].
+//! 6. When half of the log is full, the checkpoint thread (`checkpoint.rs`) puts what it holds into
+//!    the **tree**, a database of the engine (redb), in one transaction, and that half is free for
+//!    new generations. Until then it is found in memory, and after a crash in the log.
 //!
 //! # Why nothing is shown that could be lost
 //!
@@ -30,40 +33,46 @@
 //! | `error.rs` | [`OpenError`], and why an open store fails |
 //! | `open.rs` | opening: the directory, its lock, a new file, what is loaded |
 //! | `state.rs` | what the lock guards, and the rules for changing it |
-//! | `generation.rs` | the commits that become durable together, and the wait for it |
-//! | `snapshot.rs` | reads of what is durable |
+//! | `shared.rs` | the lock, and the hand-over between callers and the two threads |
+//! | `generation.rs` | the changes that become durable together, and the wait for it |
 //! | `writer.rs` | the thread that makes generations durable |
-//! | `layout.rs` | the rows of the file |
+//! | `log.rs` | the file that it appends them to |
+//! | `frame.rs` | a generation in that file, byte by byte |
+//! | `checkpoint.rs` | the thread that puts them into the tree |
+//! | `snapshot.rs` | reads of the tree |
+//! | `layout.rs` | the rows of the tree |
 
+mod checkpoint;
 mod config;
 mod error;
+mod frame;
 mod generation;
 mod layout;
+mod log;
 mod open;
+mod shared;
 mod snapshot;
 mod state;
 mod writer;
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::Semaphore;
-
+use self::checkpoint::WriteError;
 pub use self::config::EmbeddedConfig;
+use self::error::FlushError;
 pub use self::error::OpenError;
-use self::error::{Failure, FailureCause, FlushError};
 use self::generation::Flush;
 use self::open::{DirectoryLock, Opened};
-use self::snapshot::Snapshot;
-use self::state::{Applied, Batch, Reads, State, Verdict};
+use self::shared::Shared;
+use self::state::{Reads, State, Verdict};
 use super::sessions::TooManySessions;
 use super::{
     CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Lease, LookUp, ReadVersion, Resume,
-    Store, StoreError, StoreFuture, Versioned, limits, sealed,
+    Store, StoreError, StoreFuture, Versioned, sealed,
 };
-use crate::id::{ClientId, Identity, Seq, SessionId, SessionSecret};
-use crate::rule::{Captured, Rule, kept};
+use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::time::WallTime;
 
 /// A store in a directory of this machine.
@@ -92,8 +101,9 @@ use crate::time::WallTime;
 #[derive(Debug)]
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
-    writer: Option<JoinHandle<()>>,
-    /// Held until the writer thread has ended.
+    /// The writer thread, and then the checkpoint thread, which ends after it.
+    threads: Vec<JoinHandle<()>>,
+    /// Held until the threads have ended.
     _directory: Option<DirectoryLock>,
 }
 
@@ -113,17 +123,19 @@ impl EmbeddedStore {
         EmbeddedStore::start(opened, Some(lock), &config)
     }
 
-    /// Opens the store on a disk of its own making: how tests bring in faults. The backend must be
-    /// empty, or hold a store.
+    /// Opens the store on two files of the caller's own making, the tree and the log: how tests
+    /// bring in faults. The tree must be empty, or hold a store.
     ///
     /// # Errors
     /// As [`EmbeddedStore::open`].
     #[doc(hidden)]
     pub fn open_on(
-        backend: impl redb::StorageBackend,
+        tree: impl redb::StorageBackend,
+        log: impl redb::StorageBackend,
         config: EmbeddedConfig,
     ) -> Result<EmbeddedStore, OpenError> {
-        let opened = open::backend(backend, "on the given backend".into(), &config)?;
+        let place = "on the given backend".into();
+        let opened = open::backends(tree, Some(Box::new(log)), place, &config)?;
         EmbeddedStore::start(opened, None, &config)
     }
 
@@ -132,36 +144,37 @@ impl EmbeddedStore {
         directory: Option<DirectoryLock>,
         config: &EmbeddedConfig,
     ) -> Result<EmbeddedStore, OpenError> {
-        let Opened { place, database, state } = opened;
-        let max_permits = config.max_undurable_bytes.max(1);
-        let shared = Arc::new(Shared {
-            place,
-            state: Mutex::new(state),
-            work: Condvar::new(),
-            room: Semaphore::new(max_permits as usize),
-            max_permits,
-            stops_after_failure: Captured::of(Rule::StopAfterFailedSync),
-        });
-        let of_writer = Arc::clone(&shared);
-        let writer = std::thread::Builder::new()
-            .name("rpc-store".into())
-            .spawn(move || writer::run(&of_writer, database))
-            .map_err(|cause| OpenError::Io {
-                place: shared.place.to_string(),
-                step: "start the writer thread of",
-                cause,
-            })?;
-        Ok(EmbeddedStore { shared, writer: Some(writer), _directory: directory })
+        let Opened { place, database, log, state } = opened;
+        let shared = Arc::new(Shared::new(place, state, config.max_undurable_bytes));
+        let mut store = EmbeddedStore { shared, threads: Vec::new(), _directory: directory };
+        store.start_thread("rpc-store", |shared| writer::run(shared, log))?;
+        store.start_thread("rpc-store-tree", |shared| checkpoint::run(shared, database))?;
+        Ok(store)
+    }
+
+    fn start_thread(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&Shared) + Send + 'static,
+    ) -> Result<(), OpenError> {
+        let shared = Arc::clone(&self.shared);
+        let started = std::thread::Builder::new().name(name.into()).spawn(move || work(&shared));
+        let thread = started.map_err(|cause| OpenError::Io {
+            place: self.shared.place.to_string(),
+            step: "start the threads of",
+            cause,
+        })?;
+        self.threads.push(thread);
+        Ok(())
     }
 }
 
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
-        self.shared.lock().closing = true;
-        self.shared.work.notify_one();
-        if let Some(writer) = self.writer.take() {
+        self.shared.close();
+        for thread in self.threads.drain(..) {
             // A panic of the thread has been printed; there is nobody left to tell.
-            let _ = writer.join();
+            let _ = thread.join();
         }
     }
 }
@@ -213,7 +226,7 @@ impl Store for EmbeddedStore {
     ) -> StoreFuture<'a, Result<SessionId, StoreError>> {
         self.change_sessions(|state| {
             let session = state.sessions.open(identity, secret, lease)?;
-            Ok((session, Some(state.changed(session.client, Seq::FIRST))))
+            Ok((session, Some(state.changed(session.client))))
         })
     }
 
@@ -227,7 +240,7 @@ impl Store for EmbeddedStore {
         self.change_sessions(|state| {
             let resume = state.sessions.resume(identity, secret, session, lease);
             let flush = match resume {
-                Resume::Resumed { watermark } => Some(state.changed(session.client, watermark)),
+                Resume::Resumed { .. } => Some(state.changed(session.client)),
                 Resume::Fenced { .. } | Resume::Closed => state.flush_of_all(),
             };
             Ok((resume, flush))
@@ -241,9 +254,7 @@ impl Store for EmbeddedStore {
     ) -> StoreFuture<'_, Result<(), StoreError>> {
         self.change_sessions(|state| {
             let renewed = state.sessions.renew(client, lease);
-            let session = state.sessions.get(client).filter(|_| renewed);
-            let watermark = session.map(|session| session.watermark);
-            Ok(((), watermark.map(|watermark| state.changed(client, watermark))))
+            Ok(((), renewed.then(|| state.changed(client))))
         })
     }
 
@@ -294,153 +305,4 @@ fn shown_after<'a, T: Send + 'a>(
         flush.wait().await.map_err(FlushError::for_read)?;
         Ok(answer)
     })
-}
-
-/// What the store and its writer thread share.
-#[derive(Debug)]
-struct Shared {
-    place: Arc<str>,
-    state: Mutex<State>,
-    /// Wakes the writer thread.
-    work: Condvar,
-    /// One permit for each byte that may be applied and not durable. First come, first served.
-    room: Semaphore,
-    max_permits: u32,
-    stops_after_failure: Captured,
-}
-
-impl Shared {
-    fn read(&self, key: &DocKey) -> Result<Versioned, StoreError> {
-        enum Place {
-            Memory(Versioned),
-            File(Arc<Snapshot>),
-        }
-        let place = self.with_state(|state| {
-            Ok(match state.undurable(key) {
-                Some(document) => Place::Memory(document.clone()),
-                None => Place::File(Arc::clone(state.snapshot())),
-            })
-        });
-        match place? {
-            Place::Memory(document) => Ok(document),
-            Place::File(snapshot) => snapshot
-                .document(key)
-                .map_err(|cause| StoreError::Unavailable { cause: self.fail("read", cause) }),
-        }
-    }
-
-    async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        limits::check(&commit)?;
-        let weight = u32::try_from(limits::weight(&commit)).unwrap_or(u32::MAX);
-        let weight = weight.min(self.max_permits);
-        let Ok(permits) = self.room.acquire_many(weight).await else {
-            return Err(self.closed());
-        };
-        let applied = self.with_state(|state| state.apply(commit, permits.num_permits()))?;
-        if matches!(applied, Applied::Committed(..)) {
-            // The flush gives the room back.
-            permits.forget();
-        } else {
-            drop(permits);
-        }
-        match applied {
-            Applied::Committed(outcome, flush) => {
-                if kept(Rule::WaitForSync) {
-                    flush.wait().await.map_err(FlushError::for_write)?;
-                }
-                Ok(CommitOutcome::Committed(Committed::new(outcome)))
-            }
-            Applied::Recorded(outcome, flush) => {
-                shown_after(flush, CommitOutcome::Recorded(Committed::new(outcome))).await
-            }
-            Applied::Refused(refusal, flush) => {
-                shown_after(flush, CommitOutcome::Refused(refusal)).await
-            }
-            Applied::Conflict => Ok(CommitOutcome::Conflict),
-        }
-    }
-
-    /// Runs one step under the lock, and wakes the writer thread if it left work.
-    fn with_state<T>(
-        &self,
-        step: impl FnOnce(&mut State) -> Result<T, FailureCause>,
-    ) -> Result<T, StoreError> {
-        let mut state = self.lock();
-        if let Some(failure) = state.failure() {
-            return Err(StoreError::Unavailable { cause: Arc::clone(failure) as _ });
-        }
-        let answer = step(&mut state).map_err(|cause| StoreError::Unavailable {
-            cause: self.fail_locked(&mut state, "read", cause),
-        })?;
-        let wake = state.writer_idle && state.has_work();
-        if wake {
-            state.writer_idle = false;
-        }
-        drop(state);
-        if wake {
-            self.work.notify_one();
-        }
-        Ok(answer)
-    }
-
-    /// What the writer thread has to write next; `None` if its work is over.
-    fn next_batch(&self) -> Option<Batch> {
-        let mut state = self.lock();
-        loop {
-            if state.failure().is_some() {
-                return None;
-            }
-            if state.has_work() {
-                return Some(state.begin_flush());
-            }
-            if state.closing {
-                return None;
-            }
-            state.writer_idle = true;
-            // The lock is taken anew, so that a panic elsewhere is seen there.
-            drop(self.work.wait(state));
-            state = self.lock();
-            state.writer_idle = false;
-        }
-    }
-
-    /// Closes the store for good and says why. The first reason stays.
-    fn fail(&self, step: &'static str, cause: FailureCause) -> Arc<Failure> {
-        self.fail_locked(&mut self.lock(), step, cause)
-    }
-
-    fn fail_locked(
-        &self,
-        state: &mut State,
-        step: &'static str,
-        cause: FailureCause,
-    ) -> Arc<Failure> {
-        if let Some(failure) = state.failure() {
-            return Arc::clone(failure);
-        }
-        let failure = Arc::new(Failure { place: Arc::clone(&self.place), step, cause });
-        tracing::error!(%failure, "the store has failed");
-        state.fail(Arc::clone(&failure));
-        self.room.close();
-        // So that an idle writer thread ends, and lets go of the files.
-        self.work.notify_one();
-        failure
-    }
-
-    /// What a commit is told that waited for room when the store failed.
-    fn closed(&self) -> StoreError {
-        let state = self.lock();
-        let failure = state.failure().expect("there is no room only after a failure");
-        StoreError::Unavailable { cause: Arc::clone(failure) as _ }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| {
-            // A panic in the middle of a change: what is in memory is not to be trusted.
-            let mut state = poisoned.into_inner();
-            let cause = FailureCause::Panic("a panic while the state was changed".into());
-            self.fail_locked(&mut state, "change its state", cause);
-            state
-        })
-    }
 }

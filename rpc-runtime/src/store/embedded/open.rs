@@ -3,8 +3,9 @@
 //! | file in the directory | what it is |
 //! | --- | --- |
 //! | `lock` | locked while the store is open; holds the id of the process that has it |
-//! | `store.redb` | the data |
-//! | `store.redb.new` | a new file in the making, renamed once it is whole |
+//! | `store.log` | the log: what is durable and not in the tree yet |
+//! | `store.redb` | the tree: all else |
+//! | `store.redb.new` | a new tree in the making, renamed once it is whole, and its log with it |
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -19,20 +20,24 @@ use super::config::EmbeddedConfig;
 use super::error::{FailureCause, OpenError};
 use super::generation::Lsn;
 use super::layout;
+use super::log::{self, Log, ReadError};
 use super::snapshot::Snapshot;
 use super::state::{Recorded, State};
+use super::{WriteError, checkpoint};
 use crate::id::{ClientId, Seq};
 use crate::rule::{Rule, kept};
 use crate::store::sessions::Sessions;
 
 const LOCK_FILE: &str = "lock";
+const LOG_FILE: &str = "store.log";
 const DATA_FILE: &str = "store.redb";
 const NEW_FILE: &str = "store.redb.new";
 
-/// An opened file, and what was loaded from it.
+/// The opened files, and what was loaded from them.
 pub(super) struct Opened {
     pub(super) place: Arc<str>,
     pub(super) database: Database,
+    pub(super) log: Log,
     pub(super) state: State,
 }
 
@@ -61,29 +66,37 @@ pub(super) fn directory(
         Err(error) if error.kind() == io::ErrorKind::NotFound => create_file(directory, config)?,
         Err(cause) => return Err(io_error(&path, "look for", cause)),
     }
-    Ok((file(&path, config)?, lock))
+    let log = match open_file(&directory.join(LOG_FILE)) {
+        Ok(log) => Some(Box::new(log) as _),
+        Err(OpenError::Io { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok((backends(open_file(&path)?, log, place(&path).into(), config)?, lock))
 }
 
-/// Opens the store on a backend that is empty, or holds a store.
-pub(super) fn backend(
-    backend: impl StorageBackend,
+/// Opens the store on a tree that is empty, or holds a store, and its log.
+pub(super) fn backends(
+    tree: impl StorageBackend,
+    log: Option<Box<dyn StorageBackend>>,
     place: Arc<str>,
     config: &EmbeddedConfig,
 ) -> Result<Opened, OpenError> {
     // What a process wrote that died before its fsync may be read here and answered from. So it
     // must be durable first.
-    backend.sync_data().map_err(|cause| OpenError::Io {
-        place: place.to_string(),
-        step: "sync",
-        cause,
-    })?;
+    for file in [Some(&tree as &dyn StorageBackend), log.as_deref()].into_iter().flatten() {
+        file.sync_data().map_err(|cause| OpenError::Io {
+            place: place.to_string(),
+            step: "sync",
+            cause,
+        })?;
+    }
     // The engine reports damage as an error where it looks for it, and panics elsewhere.
-    let opened = catch_unwind(AssertUnwindSafe(|| open_engine(backend, &place, config)));
-    let (database, state) = opened.unwrap_or_else(|panic| {
+    let opened = catch_unwind(AssertUnwindSafe(|| open_both(tree, log, &place, config)));
+    let (database, log, state) = opened.unwrap_or_else(|panic| {
         let detail = FailureCause::panic(&*panic).to_string();
         Err(OpenError::Damaged { place: place.to_string(), detail })
     })?;
-    Ok(Opened { place, database, state })
+    Ok(Opened { place, database, log, state })
 }
 
 fn create_directory(directory: &Path) -> Result<(), OpenError> {
@@ -146,24 +159,26 @@ fn create_file(directory: &Path, config: &EmbeddedConfig) -> Result<(), OpenErro
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(cause) => return Err(io_error(&new, "remove", cause)),
     }
-    File::create_new(&new).map_err(|cause| io_error(&new, "create", cause))?;
-    let Opened { database, state, .. } = file(&new, config)?;
-    drop(state);
-    database.close().map_err(|error| engine_error(&place(&new), error))?;
+    let log = directory.join(LOG_FILE);
+    for file in [&new, &log] {
+        File::create(file).map_err(|cause| io_error(file, "create", cause))?;
+    }
+    let log = Some(Box::new(open_file(&log)?) as _);
+    let opened = backends(open_file(&new)?, log, place(&new).into(), config)?;
+    opened.database.close().map_err(|error| engine_error(&place(&new), error))?;
     let path = directory.join(DATA_FILE);
     fs::rename(&new, &path).map_err(|cause| io_error(&path, "create", cause))?;
     sync_directory(directory)
 }
 
-fn file(path: &Path, config: &EmbeddedConfig) -> Result<Opened, OpenError> {
+fn open_file(path: &Path) -> Result<FileBackend, OpenError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .open(path)
         .map_err(|cause| io_error(path, "open", cause))?;
     forget_cached(&file).map_err(|cause| io_error(path, "read", cause))?;
-    let engine = FileBackend::new(file).map_err(|error| engine_error(&place(path), error))?;
-    backend(engine, place(path).into(), config)
+    FileBackend::new(file).map_err(|error| engine_error(&place(path), error))
 }
 
 /// Has the operating system read the file from the disk again.
@@ -192,30 +207,52 @@ fn sync_directory(directory: &Path) -> Result<(), OpenError> {
         .map_err(|cause| io_error(directory, "sync", cause))
 }
 
-fn open_engine(
-    backend: impl StorageBackend,
+fn open_both(
+    tree: impl StorageBackend,
+    log: Option<Box<dyn StorageBackend>>,
     place: &str,
     config: &EmbeddedConfig,
-) -> Result<(Database, State), OpenError> {
-    let io_error = |cause| OpenError::Io { place: place.to_owned(), step: "open", cause };
-    let is_new = backend.len().map_err(io_error)? == 0;
+) -> Result<(Database, Log, State), OpenError> {
+    let io_error = |step| move |cause| OpenError::Io { place: place.to_owned(), step, cause };
+    let is_new = tree.len().map_err(io_error("open"))? == 0;
     let database = Builder::new()
         .set_cache_size(config.cache_bytes)
         .set_check_integrity_on_open(config.check_on_open)
-        .create_with_backend(backend)
+        .create_with_backend(tree)
         .map_err(|error| engine_error(place, error))?;
+    let segment_bytes = log::segment_bytes(config.log_bytes);
     if is_new {
-        initialize(&database).map_err(|error| engine_error(place, error))?;
+        let store = getrandom::u64()
+            .map_err(|error| io_error("draw an id for")(io::Error::other(error)))?;
+        if let Some(log) = &log {
+            log::create(&**log, store).map_err(io_error("write the log of"))?;
+        }
+        initialize(&database, store, segment_bytes).map_err(|error| engine_error(place, error))?;
     }
     check_format(&database, place)?;
-    let state = load(&database, config).map_err(|cause| match cause {
+    let damaged =
+        |detail: &str| OpenError::Damaged { place: place.to_owned(), detail: detail.to_owned() };
+    let log = log.ok_or_else(|| damaged("its log is missing"))?;
+    let failed = |cause| match cause {
         FailureCause::Engine(error) => engine_error(place, error),
-        other => OpenError::Damaged { place: place.to_owned(), detail: other.to_string() },
+        FailureCause::Io(cause) => io_error("read the log of")(cause),
+        other => damaged(&other.to_string()),
+    };
+    let (state, found) = load(&database, config, &*log).map_err(failed)?;
+    let frames = found.frames(state.snapshot().last()).map_err(|error| match error {
+        ReadError::Io(cause) => failed(FailureCause::Io(cause)),
+        ReadError::Damaged(detail) => damaged(detail),
     })?;
-    Ok((database, state))
+    let (store, is_of_that_size) = (found.store, found.segment_bytes == segment_bytes);
+    let state = recover(&database, state, frames).map_err(failed)?;
+    if !is_of_that_size {
+        resize(&database, segment_bytes).map_err(|error| engine_error(place, error))?;
+    }
+    let log = Log::new(log, store, segment_bytes).map_err(io_error("read the log of"))?;
+    Ok((database, log, state))
 }
 
-fn initialize(database: &Database) -> Result<(), redb::Error> {
+fn initialize(database: &Database, store: u64, segment_bytes: u64) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(layout::DOCUMENTS)?;
     transaction.open_table(layout::RECORDS)?;
@@ -224,6 +261,37 @@ fn initialize(database: &Database) -> Result<(), redb::Error> {
     meta.insert(layout::META_FORMAT, layout::FORMAT)?;
     meta.insert(layout::META_NEXT_CLIENT, 1)?;
     meta.insert(layout::META_LAST_LSN, 0)?;
+    meta.insert(layout::META_STORE, store)?;
+    meta.insert(layout::META_SEGMENT_BYTES, segment_bytes)?;
+    drop(meta);
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Puts what the log holds into the tree, so that the log can start over.
+fn recover(
+    database: &Database,
+    mut state: State,
+    frames: Vec<log::Frame>,
+) -> Result<State, FailureCause> {
+    for frame in frames {
+        state.replay(frame)?;
+    }
+    state.replayed();
+    if !state.is_in_tree() {
+        let batch = state.begin_checkpoint();
+        let written = checkpoint::write(database, &batch);
+        let snapshot = written.map_err(|WriteError { cause, .. }| cause)?;
+        drop(state.end_checkpoint(snapshot, &batch));
+    }
+    Ok(state)
+}
+
+/// Gives an empty log segments of another length.
+fn resize(database: &Database, segment_bytes: u64) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    let mut meta = transaction.open_table(layout::META)?;
+    meta.insert(layout::META_SEGMENT_BYTES, segment_bytes)?;
     drop(meta);
     transaction.commit()?;
     Ok(())
@@ -246,7 +314,12 @@ fn check_format(database: &Database, place: &str) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn load(database: &Database, config: &EmbeddedConfig) -> Result<State, FailureCause> {
+/// What the tree holds, and the log that goes with it.
+fn load<'a>(
+    database: &Database,
+    config: &EmbeddedConfig,
+    log: &'a dyn StorageBackend,
+) -> Result<(State, log::Found<'a>), FailureCause> {
     let transaction = database.begin_read().map_err(FailureCause::engine)?;
     let meta = transaction.open_table(layout::META).map_err(FailureCause::engine)?;
     let number = |name: &str| match meta.get(name).map_err(FailureCause::engine)? {
@@ -266,15 +339,18 @@ fn load(database: &Database, config: &EmbeddedConfig) -> Result<State, FailureCa
         let (client, row) = row.map_err(FailureCause::engine)?;
         let client = client.value();
         let mut session = layout::session::<Recorded>(row.value())?;
+        session.kept.filed_watermark = session.watermark;
         let mut its_records =
             records.range((client, 0)..=(client, u64::MAX)).map_err(FailureCause::engine)?;
         if let Some(newest) = its_records.next_back() {
             let (id, _) = newest.map_err(FailureCause::engine)?;
-            session.kept.up_to = Seq(id.value().1);
+            session.kept.filed = Seq(id.value().1);
         }
         sessions.restore(ClientId(client), session);
     }
-    Ok(State::new(sessions, last, Snapshot::take(database)?))
+    let state = State::new(sessions, Snapshot::take(database, last)?);
+    let segment_bytes = number(layout::META_SEGMENT_BYTES)?;
+    Ok((state, log::Found { backend: log, store: number(layout::META_STORE)?, segment_bytes }))
 }
 
 fn engine_error(place: &str, error: impl Into<redb::Error>) -> OpenError {

@@ -1,53 +1,92 @@
 //! What the lock guards: everything applied, durable or not, and the rules for applying more.
 //!
-//! The newest state of anything is found by asking three places in turn: the active generation,
-//! the flushing one, the snapshot. A flush that ends well replaces the last two in one step under
-//! the lock, so a reader never sees a gap between them.
+//! The newest state of anything is found by asking three places in turn: the *young* changes, the
+//! *old* ones, which are on their way into the tree, and the snapshot of the tree. A checkpoint
+//! that ends well replaces the last two in one step under the lock, so a reader never sees a gap
+//! between them. Whether what was found is durable, its number tells.
 //!
 //! An answer that rests on something not yet durable carries the [`Flush`] that it must wait for.
 //! A [`Applied::Conflict`] carries none: it shows nothing, and only makes the call run again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::error::{Failure, FailureCause, FlushError};
-use super::generation::{Flush, Generation, Lsn};
+use super::checkpoint::{Batch, SessionChange};
+use super::error::{Failure, FailureCause, FlushError, RowError};
+use super::frame::{self, Change};
+use super::generation::{Flush, Generation, Lsn, Span};
+use super::log::Frame;
 use super::snapshot::Snapshot;
-use crate::id::{ClientId, Seq};
+use crate::id::{CallId, ClientId, Seq};
 use crate::rule::{Rule, kept};
-use crate::store::sessions::{Record, Session, Sessions, Settled, settle};
-use crate::store::{CallRef, Commit, DocKey, Outcome, ReadVersion, Refusal, Version, Versioned};
+use crate::store::records::Records;
+use crate::store::sessions::{Record, Sessions, Settled, settle};
+use crate::store::{
+    CallRef, Commit, DocKey, HashMap, Outcome, ReadVersion, Refusal, Version, Versioned, Write,
+};
 
 /// Everything applied.
 #[derive(Debug)]
 pub(super) struct State {
     /// A change made here must be told to [`State::changed`] or [`State::closed`].
     pub(super) sessions: Sessions<Recorded>,
-    /// Where changes are applied.
+    /// Where changes become part of the log.
     active: Generation,
     /// What the writer thread is writing.
-    flushing: Option<Arc<Generation>>,
-    /// What is durable.
+    flushing: Option<Span>,
+    /// What was applied since the last checkpoint began.
+    young: Young,
+    /// The documents that a checkpoint is putting into the tree.
+    old: Option<Arc<Documents>>,
+    /// What is in the tree.
     snapshot: Arc<Snapshot>,
+    pub(super) checkpoint: Checkpoint,
     /// Why the store answers no more.
     failure: Option<Arc<Failure>>,
     /// Whether the writer thread sleeps until there is work.
     pub(super) writer_idle: bool,
     /// Whether the writer thread is to end once nothing is left to write.
     pub(super) closing: bool,
+    /// Whether the writer thread has ended.
+    pub(super) writer_ended: bool,
 }
 
-/// What is kept of a session beside the rules: the highest `Seq` with a record. A call above it is
-/// new, and its record need not be looked for in the file; calls mostly come in that order.
-#[derive(Clone, Copy, Debug)]
+/// Documents that are not in the tree; a deletion is one too.
+pub(super) type Documents = HashMap<DocKey, Versioned>;
+
+/// What is not in the tree and not on its way into it.
+#[derive(Debug, Default)]
+struct Young {
+    documents: Documents,
+    /// The sessions whose row is to be written, each once.
+    changed: Vec<ClientId>,
+    /// The sessions whose rows are to go.
+    closed: Vec<ClientId>,
+}
+
+/// What the checkpoint thread does.
+#[derive(Debug)]
+pub(super) enum Checkpoint {
+    Idle,
+    Wanted(Batch),
+    Running,
+    /// The store has failed; whether this checkpoint may be in the tree, whole.
+    Failed {
+        may_be_written: bool,
+    },
+}
+
+/// What is kept of a session beside the rules.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Recorded {
-    pub(super) up_to: Seq,
-}
-
-impl Default for Recorded {
-    fn default() -> Recorded {
-        Recorded { up_to: Seq(0) }
-    }
+    /// The records that are not in the tree yet.
+    recent: Records<(Lsn, Record)>,
+    /// The highest number with a record in the tree; 0 if there is none. A call above it need not
+    /// be looked for there.
+    pub(super) filed: Seq,
+    /// The watermark in the tree.
+    pub(super) filed_watermark: Seq,
+    /// Whether it is among the changed sessions.
+    changed: bool,
 }
 
 /// What the rules say to a call.
@@ -75,33 +114,20 @@ pub(super) enum Reads {
     Changed,
 }
 
-/// The rows of one flush: the generation, and what became of the sessions that it changed.
-#[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) generation: Arc<Generation>,
-    pub(super) sessions: HashMap<ClientId, SessionChange>,
-    pub(super) next_client: ClientId,
-}
-
-/// What becomes of the rows of one session.
-#[derive(Debug)]
-pub(super) enum SessionChange {
-    /// Its row and all its records go.
-    Closed,
-    /// Its row is written anew, and its records from `trim_from` up to below its watermark go.
-    Changed { session: Session<Recorded>, trim_from: Seq },
-}
-
 impl State {
-    pub(super) fn new(sessions: Sessions<Recorded>, last: Lsn, snapshot: Snapshot) -> State {
+    pub(super) fn new(sessions: Sessions<Recorded>, snapshot: Snapshot) -> State {
         State {
             sessions,
-            active: Generation::after(last),
+            active: Generation::after(snapshot.last()),
             flushing: None,
+            young: Young::default(),
+            old: None,
             snapshot: Arc::new(snapshot),
+            checkpoint: Checkpoint::Idle,
             failure: None,
             writer_idle: false,
             closing: false,
+            writer_ended: false,
         }
     }
 
@@ -113,9 +139,10 @@ impl State {
         &self.snapshot
     }
 
-    /// The newest state of a document if it is not durable yet; a deletion is a state too.
-    pub(super) fn undurable(&self, key: &DocKey) -> Option<&Versioned> {
-        self.generations().find_map(|generation| generation.documents.get(key))
+    /// The newest state of a document if it is not in the tree; a deletion is a state too.
+    pub(super) fn recent(&self, key: &DocKey) -> Option<&Versioned> {
+        let young = self.young.documents.get(key);
+        young.or_else(|| self.old.as_ref().and_then(|old| old.get(key)))
     }
 
     /// What the rules say to a call.
@@ -124,21 +151,19 @@ impl State {
             Ok(session) => session,
             Err(refusal) => return Ok(Verdict::Refused(refusal, self.flush_of_all())),
         };
-        if call.id.seq > session.kept.up_to {
-            return Ok(self.settle(call, None, None));
+        if let Some((lsn, record)) = session.kept.recent.get(call.id.seq) {
+            return Ok(self.settle(call, Some(record), self.flush_of(Version(lsn.0))));
         }
-        for generation in self.generations() {
-            if let Some(record) = generation.records.get(&call.id) {
-                return Ok(self.settle(call, Some(record), Some(&generation.flush)));
-            }
+        if call.id.seq > session.kept.filed {
+            return Ok(self.settle(call, None, None));
         }
         Ok(self.settle(call, self.snapshot.record(call.id)?.as_ref(), None))
     }
 
     /// Applies a commit, if its id is new and what it read still holds.
     ///
-    /// The versions are compared with the lock held, though that may read pages: the run has just
-    /// read the same ones, so they are in the cache.
+    /// The versions are compared with the lock held. That reads pages only where a checkpoint has
+    /// ended since the run read, mostly those that the checkpoint has just written.
     ///
     /// `permits` is the room that it was given; the flush gives it back.
     pub(super) fn apply(
@@ -154,7 +179,7 @@ impl State {
         }
         match self.check(&commit.reads)? {
             Reads::Changed if kept(Rule::CompareReads) => Ok(Applied::Conflict),
-            Reads::Changed | Reads::Hold(_) => Ok(self.insert(commit, permits)),
+            Reads::Changed | Reads::Hold(_) => Ok(self.commit(commit, permits)),
         }
     }
 
@@ -162,11 +187,13 @@ impl State {
     pub(super) fn check(&self, reads: &[ReadVersion]) -> Result<Reads, FailureCause> {
         let mut newest = Version(0);
         for read in reads {
-            let current = match self.undurable(&read.key) {
+            let current = match self.recent(&read.key) {
                 Some(document) => {
                     newest = newest.max(document.version);
                     document.body.as_ref().map(|_| document.version)
                 }
+                // What was read in this very snapshot is still so: a change would be recent.
+                None if self.snapshot.is_that_of(read) => continue,
                 None => self.snapshot.version(&read.key)?,
             };
             if !read.still_holds(current) {
@@ -179,99 +206,210 @@ impl State {
     /// The flush that makes what this version's commit wrote durable; `None` if it is.
     pub(super) fn flush_of(&self, version: Version) -> Option<Arc<Flush>> {
         let lsn = Lsn(version.0);
-        let generation = self.generations().find(|generation| generation.covers(lsn))?;
-        Some(Arc::clone(&generation.flush))
+        let span = self.spans().find(|span| span.covers(lsn))?;
+        Some(Arc::clone(&span.flush))
     }
 
     /// The flush after which everything applied so far is durable; `None` if it is.
     pub(super) fn flush_of_all(&self) -> Option<Arc<Flush>> {
-        let generation = self.generations().find(|generation| !generation.is_empty())?;
-        Some(Arc::clone(&generation.flush))
+        let span = self.spans().find(|span| !span.is_empty())?;
+        Some(Arc::clone(&span.flush))
     }
 
-    /// Has the row of a session written that was opened or changed. Its watermark was `before`.
-    pub(super) fn changed(&mut self, client: ClientId, before: Seq) -> Arc<Flush> {
-        self.active.sessions.entry(client).or_insert(before);
-        Arc::clone(&self.active.flush)
+    /// Has a session written down that was opened or changed.
+    pub(super) fn changed(&mut self, client: ClientId) -> Arc<Flush> {
+        self.active.next();
+        if let Some(session) = self.sessions.get(client) {
+            frame::put_session(&mut self.active.frame, client, session);
+        }
+        self.young.note(&mut self.sessions, client);
+        Arc::clone(&self.active.span.flush)
     }
 
-    /// Has the rows of a closed session removed.
+    /// Has a session written down that was closed.
     pub(super) fn closed(&mut self, client: ClientId) -> Arc<Flush> {
-        self.changed(client, Seq(0))
+        self.active.next();
+        frame::put_closed(&mut self.active.frame, client);
+        self.young.closed.push(client);
+        Arc::clone(&self.active.span.flush)
     }
 
     /// Whether there is something to write.
     pub(super) fn has_work(&self) -> bool {
-        !self.active.is_empty()
+        !self.active.span.is_empty()
+    }
+
+    /// How long the frame is that is to be written.
+    pub(super) fn frame_len(&self) -> usize {
+        self.active.frame.len()
     }
 
     /// Takes all that there is to write. From here to [`State::end_flush`] it is flushing.
-    pub(super) fn begin_flush(&mut self) -> Batch {
-        let next = Generation::after(self.active.last);
-        let generation = Arc::new(std::mem::replace(&mut self.active, next));
-        self.flushing = Some(Arc::clone(&generation));
-        let sessions = generation.sessions.iter().map(|(client, trim_from)| {
-            let change = match self.sessions.get(*client) {
-                Some(session) => {
-                    SessionChange::Changed { session: session.clone(), trim_from: *trim_from }
-                }
-                None => SessionChange::Closed,
-            };
-            (*client, change)
-        });
-        Batch { sessions: sessions.collect(), next_client: self.sessions.next_client(), generation }
+    pub(super) fn begin_flush(&mut self) -> Generation {
+        let next = Generation::after(self.active.span.last);
+        let generation = std::mem::replace(&mut self.active, next);
+        self.flushing = Some(generation.span.clone());
+        generation
     }
 
-    /// What was flushing is durable, and is what `snapshot` shows.
-    pub(super) fn end_flush(&mut self, snapshot: Snapshot) {
-        self.snapshot = Arc::new(snapshot);
+    /// What was flushing is durable.
+    pub(super) fn end_flush(&mut self) {
         self.flushing = None;
+    }
+
+    /// Whether everything that is taken from the active generation is in the tree.
+    pub(super) fn is_in_tree(&self) -> bool {
+        self.snapshot.last() == self.active.span.after
+    }
+
+    /// Takes all that is not in the tree, for a checkpoint. None may be on its way, and nothing be
+    /// active.
+    pub(super) fn begin_checkpoint(&mut self) -> Batch {
+        let young = std::mem::take(&mut self.young);
+        let mut sessions = Vec::with_capacity(young.changed.len() + young.closed.len());
+        for client in young.changed {
+            // One that was closed since is among the closed ones.
+            let Some(session) = self.sessions.get_mut(client) else { continue };
+            sessions.push((client, SessionChange::of(session)));
+            session.kept.changed = false;
+            session.kept.filed_watermark = session.watermark;
+        }
+        sessions.extend(young.closed.into_iter().map(|client| (client, SessionChange::Closed)));
+        let documents = Arc::new(young.documents);
+        self.old = Some(Arc::clone(&documents));
+        Batch {
+            documents,
+            sessions,
+            next_client: self.sessions.next_client(),
+            last: self.active.span.after,
+        }
+    }
+
+    /// The tree holds all of the batch, as the snapshot shows. Gives back what is to be freed
+    /// without the lock.
+    #[must_use]
+    pub(super) fn end_checkpoint(
+        &mut self,
+        snapshot: Snapshot,
+        batch: &Batch,
+    ) -> (Option<Arc<Documents>>, Arc<Snapshot>) {
+        for (client, change) in &batch.sessions {
+            let SessionChange::Changed { records, .. } = change else { continue };
+            let Some(session) = self.sessions.get_mut(*client) else { continue };
+            session.kept.recent.retain(|(lsn, _)| *lsn > batch.last);
+            if let Some((newest, _)) = records.last() {
+                session.kept.filed = session.kept.filed.max(*newest);
+            }
+        }
+        self.checkpoint = Checkpoint::Idle;
+        let before = std::mem::replace(&mut self.snapshot, Arc::new(snapshot));
+        (self.old.take(), before)
+    }
+
+    /// Applies what was found in the log.
+    pub(super) fn replay(&mut self, found: Frame) -> Result<(), RowError> {
+        for change in frame::changes(found.changes)? {
+            let lsn = self.active.next();
+            match change {
+                Change::Commit { id, watermark, record, writes } => {
+                    self.insert(lsn, id, watermark, record, writes);
+                }
+                Change::Session(client, mut session) => {
+                    if let Some(known) = self.sessions.get_mut(client) {
+                        session.kept = std::mem::take(&mut known.kept);
+                    }
+                    self.sessions.restore(client, session);
+                    if kept(Rule::NeverReuseClientIds) {
+                        self.sessions.given_out(client);
+                    }
+                    self.young.note(&mut self.sessions, client);
+                }
+                Change::Closed(client) => {
+                    self.sessions.remove(client);
+                    self.young.closed.push(client);
+                }
+            }
+        }
+        match self.active.span.last == found.head.last {
+            true => Ok(()),
+            false => Err(RowError { table: "log" }),
+        }
+    }
+
+    /// What was found in the log is durable, and is not written again.
+    pub(super) fn replayed(&mut self) {
+        self.active = Generation::after(self.active.span.last);
     }
 
     /// Closes the store for good: what the active generation holds will not be written. Of what is
     /// flushing the writer thread says what became of it.
     pub(super) fn fail(&mut self, failure: Arc<Failure>) {
-        self.active.flush.finish(Err(FlushError::NotWritten(Arc::clone(&failure))));
+        self.active.span.flush.finish(Err(FlushError::NotWritten(Arc::clone(&failure))));
         self.failure.get_or_insert(failure);
     }
 
-    /// The two places before the snapshot, newest first.
-    fn generations(&self) -> impl Iterator<Item = &Generation> {
-        std::iter::once(&self.active).chain(self.flushing.as_deref())
+    /// What is not durable, newest first.
+    fn spans(&self) -> impl Iterator<Item = &Span> {
+        std::iter::once(&self.active.span).chain(self.flushing.as_ref())
     }
 
     fn settle(
         &self,
         call: &CallRef,
         record: Option<&Record>,
-        flush: Option<&Arc<Flush>>,
+        flush: Option<Arc<Flush>>,
     ) -> Verdict {
         match settle(call, record) {
             Settled::New => Verdict::New,
-            Settled::Recorded(outcome) => Verdict::Recorded(outcome.clone(), flush.cloned()),
+            Settled::Recorded(outcome) => Verdict::Recorded(outcome.clone(), flush),
             Settled::Refused(refusal) => Verdict::Refused(refusal, self.flush_of_all()),
         }
     }
 
     /// Applies a commit that has passed every check.
-    fn insert(&mut self, commit: Commit, permits: usize) -> Applied {
-        let Commit { call, writes, result, .. } = commit;
-        let lsn = Lsn(self.active.last.0 + 1);
-        self.active.last = lsn;
+    fn commit(&mut self, commit: Commit, permits: usize) -> Applied {
+        let Commit { call, mut writes, result, .. } = commit;
+        if !kept(Rule::AllLegs) {
+            writes.truncate(1);
+        }
         self.active.permits += permits;
-        let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
-        for write in writes.into_iter().take(legs) {
-            let document = Versioned::new(Version(lsn.0), write.body);
-            self.active.documents.insert(write.key, document);
-        }
         let record = Record { hash: call.hash, outcome: result.clone() };
-        self.active.records.insert(call.id, record);
-        let session = self.sessions.get_mut(call.id.client).expect("the call was admitted");
-        session.kept.up_to = session.kept.up_to.max(call.id.seq);
-        let before = session.watermark;
-        if session.acknowledge(call.watermark) {
-            self.changed(call.id.client, before);
+        frame::put_commit(&mut self.active.frame, &call, &record, &writes);
+        let lsn = self.active.next();
+        self.insert(lsn, call.id, call.watermark, record, writes);
+        Applied::Committed(result, Arc::clone(&self.active.span.flush))
+    }
+
+    fn insert(&mut self, lsn: Lsn, id: CallId, watermark: Seq, record: Record, writes: Vec<Write>) {
+        for write in writes {
+            self.young.documents.insert(write.key, Versioned::new(Version(lsn.0), write.body));
         }
-        Applied::Committed(result, Arc::clone(&self.active.flush))
+        let Some(session) = self.sessions.get_mut(id.client) else { return };
+        session.kept.recent.insert(id.seq, (lsn, record));
+        if session.acknowledge(watermark) {
+            session.kept.recent.forget_below(session.watermark);
+        }
+        if !session.kept.changed {
+            session.kept.changed = true;
+            self.young.changed.push(id.client);
+        }
+    }
+}
+
+impl Young {
+    /// Notes that a session's row is to be written.
+    fn note(&mut self, sessions: &mut Sessions<Recorded>, client: ClientId) {
+        let Some(session) = sessions.get_mut(client) else { return };
+        if !session.kept.changed {
+            session.kept.changed = true;
+            self.changed.push(client);
+        }
+    }
+}
+
+impl Recorded {
+    /// The records that are not in the tree, by ascending number.
+    pub(super) fn recent(&self) -> impl Iterator<Item = (Seq, &Record)> {
+        self.recent.iter().map(|(seq, (_, record))| (*seq, record))
     }
 }

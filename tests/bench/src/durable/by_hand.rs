@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, TableDefinition};
 
-use super::{DOCUMENT_BYTES, DOCUMENTS, Measured, RECORD_BYTES, document_name};
+use super::{DOCUMENT_BYTES, DOCUMENTS, Measured, Measuring, RECORD_BYTES, document_name};
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const DOCS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("documents");
@@ -19,26 +19,16 @@ const DOCUMENT_HEAD: usize = 8;
 const RECORD_HEAD: usize = 9;
 const SESSION_ROW: [u8; 36] = [b's'; 36];
 
-/// What is written with the documents.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rows {
-    /// All that the store writes: records of calls, a session's row, the numbers of the file.
-    All,
-    /// The documents and nothing else.
-    Documents,
-}
-
 /// A file of the engine, filled with the documents.
 pub(super) struct ByHand {
     database: Database,
-    rows: Rows,
     next_record: u64,
 }
 
 impl ByHand {
-    pub(super) fn open(file: &Path, rows: Rows) -> Result<ByHand, Box<dyn Error>> {
+    pub(super) fn open(file: &Path) -> Result<ByHand, Box<dyn Error>> {
         let database = Database::builder().set_cache_size(64 << 20).create(file)?;
-        let mut by_hand = ByHand { database, rows, next_record: 1 };
+        let mut by_hand = ByHand { database, next_record: 1 };
         let all: Vec<u64> = (0..DOCUMENTS).collect();
         by_hand.write(&all)?;
         Ok(by_hand)
@@ -48,15 +38,15 @@ impl ByHand {
     pub(super) fn run(&mut self, size: usize, time: Duration) -> Result<Measured, Box<dyn Error>> {
         let (mut each, mut commits) = (Vec::new(), 0);
         let mut random = fastrand::Rng::with_seed(1);
-        let start = Instant::now();
-        while start.elapsed() < time {
+        let measuring = Measuring::begin();
+        while measuring.start.elapsed() < time {
             let batch: Vec<u64> = (0..size).map(|_| random.u64(..DOCUMENTS)).collect();
             let begun = Instant::now();
             self.write(&batch)?;
             each.push(begun.elapsed());
-            commits += size as u64;
+            commits += size;
         }
-        Ok(Measured::of(commits, start.elapsed(), each))
+        Ok(measuring.end(commits, each))
     }
 
     fn write(&mut self, batch: &[u64]) -> Result<(), Box<dyn Error>> {
@@ -72,7 +62,7 @@ impl ByHand {
                 documents.insert(name.as_str(), row.as_slice())?;
             }
         }
-        if self.rows == Rows::All {
+        {
             let mut records = transaction.open_table(RECORDS)?;
             let (first, count) = (self.next_record, batch.len() as u64);
             self.next_record += count;

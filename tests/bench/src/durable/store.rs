@@ -17,7 +17,7 @@ use rpc::store::{
 use rpc::time::WallTime;
 use tokio::task::LocalSet;
 
-use super::{DOCUMENT_BYTES, DOCUMENTS, Measured, RECORD_BYTES, document_number};
+use super::{DOCUMENT_BYTES, DOCUMENTS, Measured, Measuring, RECORD_BYTES, document_number};
 
 /// An open store with the documents in it, and a session.
 pub(super) struct Committer {
@@ -50,28 +50,12 @@ impl Committer {
         in_flight: usize,
         time: Duration,
     ) -> Result<Measured, Box<dyn Error>> {
-        let start = Instant::now();
-        let callers: Vec<_> = (0..in_flight)
-            .map(|caller| {
-                let committer = Rc::clone(self);
-                tokio::task::spawn_local(async move {
-                    let mut random = fastrand::Rng::with_seed(caller as u64);
-                    let mut each = Vec::new();
-                    while start.elapsed() < time {
-                        let begun = Instant::now();
-                        let done = committer.commit(&[random.u64(..DOCUMENTS)]).await;
-                        done.map_err(|error| error.to_string())?;
-                        each.push(begun.elapsed());
-                    }
-                    Ok::<_, String>(each)
-                })
-            })
-            .collect();
-        let mut each = Vec::new();
-        for caller in callers {
-            each.extend(caller.await??);
-        }
-        Ok(Measured::of(each.len() as u64, start.elapsed(), each))
+        let committer = Rc::clone(self);
+        drive(in_flight, time, move |document| {
+            let committer = Rc::clone(&committer);
+            async move { committer.commit(&[document]).await }
+        })
+        .await
     }
 
     async fn commit(&self, documents: &[u64]) -> Result<(), Box<dyn Error>> {
@@ -113,6 +97,37 @@ impl Committer {
         }
         Ok(commit)
     }
+}
+
+/// Writes documents drawn by chance, so many at once, for this long.
+pub(super) async fn drive<F: Future<Output = Result<(), Box<dyn Error>>> + 'static>(
+    in_flight: usize,
+    time: Duration,
+    write: impl Fn(u64) -> F + Clone + 'static,
+) -> Result<Measured, Box<dyn Error>> {
+    let measuring = Measuring::begin();
+    let start = measuring.start;
+    let callers: Vec<_> = (0..in_flight)
+        .map(|caller| {
+            let write = write.clone();
+            tokio::task::spawn_local(async move {
+                let mut random = fastrand::Rng::with_seed(caller as u64);
+                let mut each = Vec::new();
+                while start.elapsed() < time {
+                    let begun = Instant::now();
+                    let done = write(random.u64(..DOCUMENTS)).await;
+                    done.map_err(|error| error.to_string())?;
+                    each.push(begun.elapsed());
+                }
+                Ok::<_, String>(each)
+            })
+        })
+        .collect();
+    let mut each = Vec::new();
+    for caller in callers {
+        each.extend(caller.await??);
+    }
+    Ok(measuring.end(each.len(), each))
 }
 
 /// Runs what spawns local tasks.

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::contender::limit;
 use crate::contender::ours::{self, WorkClient, account_name};
 use crate::load::{Figures, drive};
 
@@ -38,6 +39,26 @@ pub(crate) async fn load(
         next.set(next.get() + 1);
         let account = random.borrow_mut().u64(..accounts);
         ours::write_to(client, account_name(account))
+    })
+    .await
+}
+
+/// As [`load`], with the hand-written client.
+pub(crate) async fn load_bare(
+    address: &str,
+    connections: usize,
+    in_flight: usize,
+    time: Duration,
+) -> Result<Figures, Box<dyn Error>> {
+    let mut clients = Vec::with_capacity(connections);
+    while clients.len() < connections {
+        clients.push(limit::connect(address).await?);
+    }
+    let next = Cell::new(0);
+    drive(in_flight, time, move |_| {
+        let client = Rc::clone(&clients[next.get() % clients.len()]);
+        next.set(next.get() + 1);
+        limit::call(client)
     })
     .await
 }

@@ -6,7 +6,9 @@
 //! | `mod.rs` | the cases, and the tables |
 //! | `server.rs` | a server whose store is filled beforehand |
 //! | `crowd.rs` | many clients, a fixed load |
+//! | `by_hand.rs` | a hash map and the engine at the same sizes: what growth costs anyone |
 
+mod by_hand;
 pub(crate) mod crowd;
 pub(crate) mod server;
 
@@ -19,6 +21,7 @@ use crate::process::{CLIENT_CORE, Program, SERVER_CORE, Server, Talking};
 use crate::svg;
 use crate::table::{load_average, median, progress, thousands};
 use crate::usage::Usage;
+use crate::work::Contender;
 
 /// Calls in flight, whatever else grows.
 const IN_FLIGHT: usize = 64;
@@ -49,6 +52,8 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy)]
 struct Case {
     durable: bool,
+    /// The hand-written server and client.
+    bare: bool,
     connections: usize,
     accounts: u64,
     records: u64,
@@ -61,7 +66,7 @@ struct Series {
     case: fn(u64) -> Case,
 }
 
-const SMALL: Case = Case { durable: false, connections: 1, accounts: 64, records: 0 };
+const SMALL: Case = Case { durable: false, bare: false, connections: 1, accounts: 64, records: 0 };
 
 /// Measures, prints tables as Markdown, draws a plot.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -93,6 +98,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         arguments.rounds, arguments.millis
     );
     let groups = print(&all, &found, &rates);
+    print_by_hand(1_000_000 / part)?;
     print_memory(&memory, 10_000 / part);
     if let Some(path) = &arguments.plot {
         let drawn = svg::bars("Server CPU per call, µs (logarithmic)", &groups);
@@ -110,6 +116,11 @@ fn series(part: u64) -> Vec<Series> {
             what: "connections, a call in flight on each of 64 at a time",
             sizes: vec![64, 10_000 / part.min(100)],
             case: |size| Case { connections: size as usize, ..SMALL },
+        },
+        Series {
+            what: "connections, the hand-written limit",
+            sizes: vec![64, 10_000 / part.min(100)],
+            case: |size| Case { connections: size as usize, bare: true, ..SMALL },
         },
         Series {
             what: "accounts, memory store",
@@ -164,6 +175,28 @@ fn print(all: &[Series], found: &[Vec<Vec<f64>>], rates: &[Vec<Vec<f64>>]) -> Ve
     groups
 }
 
+/// What the same growth costs without us: the verdicts above are to be read beside it.
+fn print_by_hand(large: u64) -> Result<(), Box<dyn Error>> {
+    let rows = [
+        ("a hash map, read and replaced", by_hand::map(10), by_hand::map(large)),
+        (
+            "the engine, read and written, 64 a transaction",
+            by_hand::engine(10)?,
+            by_hand::engine(large)?,
+        ),
+    ];
+    println!(
+        "| by hand, 10 accounts and {} | CPU µs, few | many | more by |",
+        thousands(large as f64)
+    );
+    println!("| --- | ---: | ---: | ---: |");
+    for (what, few, many) in rows {
+        println!("| {what} | {few:.2} | {many:.2} | {:.2} µs |", many - few);
+    }
+    println!();
+    Ok(())
+}
+
 fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "**does not hold**" }
 }
@@ -172,7 +205,7 @@ fn verdict(holds: bool) -> &'static str {
 fn measure(case: Case, millis: u64) -> Result<(Figures, Usage), Box<dyn Error>> {
     let program = Program::this()?;
     let mut server = start(&program, case)?;
-    let mut crowd = crowd(&program, &server.address, case.connections, case.accounts, millis)?;
+    let mut crowd = crowd(&program, &server.address, case, millis)?;
     let before = server.usage()?;
     crowd.say("go")?;
     let figures: Figures = serde_json::from_str(&crowd.hear()?)?;
@@ -181,6 +214,9 @@ fn measure(case: Case, millis: u64) -> Result<(Figures, Usage), Box<dyn Error>> 
 
 fn start(program: &Program, case: Case) -> Result<Server, Box<dyn Error>> {
     let mut command = program.command();
+    if case.bare {
+        return Server::start(program, Contender::Limit);
+    }
     command
         .args(["serve-filled", "--core", &SERVER_CORE.to_string()])
         .args(["--accounts", &case.accounts.to_string()])
@@ -195,15 +231,18 @@ fn start(program: &Program, case: Case) -> Result<Server, Box<dyn Error>> {
 fn crowd(
     program: &Program,
     address: &str,
-    connections: usize,
-    accounts: u64,
+    case: Case,
     millis: u64,
 ) -> Result<Talking, Box<dyn Error>> {
     let mut command = program.command();
     command
         .args(["crowd", "--core", &CLIENT_CORE.to_string(), "--address", address])
-        .args(["--connections", &connections.to_string(), "--accounts", &accounts.to_string()])
+        .args(["--connections", &case.connections.to_string()])
+        .args(["--accounts", &case.accounts.to_string()])
         .args(["--in-flight", &IN_FLIGHT.to_string(), "--millis", &millis.to_string()]);
+    if case.bare {
+        command.arg("--bare");
+    }
     let mut crowd = Talking::start(&mut command)?;
     match crowd.hear()? {
         said if said == crate::load::WARM => Ok(crowd),
@@ -220,9 +259,10 @@ struct Memory {
 fn memory(count: u64) -> Result<Memory, Box<dyn Error>> {
     let mut server = start(&Program::counting()?, SMALL)?;
     // What the first connections leave behind, buffers and tables, is not theirs.
-    drop(crowd(&Program::this()?, &server.address, 10, 1, 50)?);
+    let idle = |connections| Case { connections, accounts: 1, ..SMALL };
+    drop(crowd(&Program::this()?, &server.address, idle(10), 50)?);
     let before = settled(&mut server)?;
-    let crowd = crowd(&Program::this()?, &server.address, count as usize, 1, 50)?;
+    let crowd = crowd(&Program::this()?, &server.address, idle(count as usize), 50)?;
     let connected = settled(&mut server)? - before;
     drop(crowd);
     std::thread::sleep(server::DETACHED_TTL * 2);

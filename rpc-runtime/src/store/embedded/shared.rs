@@ -1,0 +1,272 @@
+//! The lock, and what passes between the callers, the writer thread and the checkpoint thread.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use tokio::sync::Semaphore;
+
+use super::checkpoint::{Batch, WriteError};
+use super::error::{Failure, FailureCause, FlushError};
+use super::generation::Generation;
+use super::log::Log;
+use super::shown_after;
+use super::snapshot::Snapshot;
+use super::state::{Applied, Checkpoint, State};
+use crate::rule::{Captured, Rule, kept};
+use crate::store::{Commit, CommitOutcome, Committed, DocKey, StoreError, Versioned, limits};
+
+/// What the store and its threads share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) place: Arc<str>,
+    state: Mutex<State>,
+    /// Wakes the writer thread.
+    work: Condvar,
+    /// Wakes the checkpoint thread.
+    checkpoint_work: Condvar,
+    /// One permit for each byte that may be applied and not durable. First come, first served.
+    pub(super) room: Semaphore,
+    max_permits: u32,
+    pub(super) stops_after_failure: Captured,
+}
+
+impl Shared {
+    pub(super) fn new(place: Arc<str>, state: State, max_undurable_bytes: u32) -> Shared {
+        let max_permits = max_undurable_bytes.max(1);
+        Shared {
+            place,
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            checkpoint_work: Condvar::new(),
+            room: Semaphore::new(max_permits as usize),
+            max_permits,
+            stops_after_failure: Captured::of(Rule::StopAfterFailedSync),
+        }
+    }
+
+    pub(super) fn read(&self, key: &DocKey) -> Result<Versioned, StoreError> {
+        enum Place {
+            Memory(Versioned),
+            Tree(Arc<Snapshot>),
+        }
+        let place = self.with_state(|state| {
+            Ok(match state.recent(key) {
+                Some(document) => Place::Memory(document.clone()),
+                None => Place::Tree(Arc::clone(state.snapshot())),
+            })
+        });
+        match place? {
+            Place::Memory(document) => Ok(document),
+            Place::Tree(snapshot) => snapshot
+                .document(key)
+                .map_err(|cause| StoreError::Unavailable { cause: self.fail("read", cause) }),
+        }
+    }
+
+    pub(super) async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
+        limits::check(&commit)?;
+        let weight = u32::try_from(limits::weight(&commit)).unwrap_or(u32::MAX);
+        let weight = weight.min(self.max_permits);
+        let Ok(permits) = self.room.acquire_many(weight).await else {
+            return Err(self.closed());
+        };
+        let applied = self.with_state(|state| state.apply(commit, permits.num_permits()))?;
+        if matches!(applied, Applied::Committed(..)) {
+            // The flush gives the room back.
+            permits.forget();
+        } else {
+            drop(permits);
+        }
+        match applied {
+            Applied::Committed(outcome, flush) => {
+                if kept(Rule::WaitForSync) {
+                    flush.wait().await.map_err(FlushError::for_write)?;
+                }
+                Ok(CommitOutcome::Committed(Committed::new(outcome)))
+            }
+            Applied::Recorded(outcome, flush) => {
+                shown_after(flush, CommitOutcome::Recorded(Committed::new(outcome))).await
+            }
+            Applied::Refused(refusal, flush) => {
+                shown_after(flush, CommitOutcome::Refused(refusal)).await
+            }
+            Applied::Conflict => Ok(CommitOutcome::Conflict),
+        }
+    }
+
+    /// Runs one step under the lock, and wakes the writer thread if it left work.
+    pub(super) fn with_state<T>(
+        &self,
+        step: impl FnOnce(&mut State) -> Result<T, FailureCause>,
+    ) -> Result<T, StoreError> {
+        let mut state = self.lock();
+        if let Some(failure) = state.failure() {
+            return Err(StoreError::Unavailable { cause: Arc::clone(failure) as _ });
+        }
+        let answer = step(&mut state).map_err(|cause| StoreError::Unavailable {
+            cause: self.fail_locked(&mut state, "read", cause),
+        })?;
+        let wake = state.writer_idle && state.has_work();
+        if wake {
+            state.writer_idle = false;
+        }
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+        Ok(answer)
+    }
+
+    /// What the writer thread has to write next; `None` if its work is over.
+    ///
+    /// Where it has no room in the log, a checkpoint that includes it has begun, and the log goes on
+    /// with its other segment, or not at all if it does not fit there either.
+    pub(super) fn next_generation(&self, log: &mut Log) -> Option<Generation> {
+        let mut state = self.lock();
+        loop {
+            if state.failure().is_some() {
+                return None;
+            }
+            if state.has_work() {
+                if log.has_room(state.frame_len()) {
+                    return Some(state.begin_flush());
+                }
+                if matches!(state.checkpoint, Checkpoint::Idle | Checkpoint::Failed { .. }) {
+                    let generation = state.begin_flush();
+                    self.want_checkpoint(&mut state);
+                    log.switch_for(generation.frame.len());
+                    return Some(generation);
+                }
+            } else if state.closing {
+                match state.checkpoint {
+                    Checkpoint::Idle if !state.is_in_tree() => self.want_checkpoint(&mut state),
+                    Checkpoint::Idle | Checkpoint::Failed { .. } => return None,
+                    Checkpoint::Wanted(_) | Checkpoint::Running => {}
+                }
+            } else {
+                state.writer_idle = true;
+            }
+            state = self.wait(&self.work, state);
+            state.writer_idle = false;
+        }
+    }
+
+    pub(super) fn end_flush(&self) {
+        self.lock().end_flush();
+    }
+
+    /// Waits for the end of the checkpoint that was begun last.
+    pub(super) fn wait_for_checkpoint(&self) -> Result<(), WriteError> {
+        let mut state = self.lock();
+        loop {
+            match state.checkpoint {
+                Checkpoint::Idle => return Ok(()),
+                Checkpoint::Failed { may_be_written } => {
+                    let cause = FailureCause::Panic("a checkpoint without a cause".into());
+                    return Err(WriteError { step: "write", may_be_written, cause });
+                }
+                Checkpoint::Wanted(_) | Checkpoint::Running => {}
+            }
+            state = self.wait(&self.work, state);
+        }
+    }
+
+    /// Says that the writer thread has ended, so that the checkpoint thread does so, too.
+    pub(super) fn end_writer(&self) {
+        self.lock().writer_ended = true;
+        self.checkpoint_work.notify_one();
+    }
+
+    /// What the checkpoint thread has to do next; `None` if its work is over.
+    pub(super) fn next_checkpoint(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        loop {
+            match std::mem::replace(&mut state.checkpoint, Checkpoint::Running) {
+                Checkpoint::Wanted(_) if state.failure().is_some() => {
+                    state.checkpoint = Checkpoint::Failed { may_be_written: false };
+                    self.work.notify_one();
+                    return None;
+                }
+                Checkpoint::Wanted(batch) => return Some(batch),
+                other => state.checkpoint = other,
+            }
+            if state.writer_ended || state.failure().is_some() {
+                return None;
+            }
+            state = self.wait(&self.checkpoint_work, state);
+        }
+    }
+
+    pub(super) fn end_checkpoint(&self, snapshot: Snapshot, batch: &Batch) {
+        let freed = self.lock().end_checkpoint(snapshot, batch);
+        self.work.notify_one();
+        drop(freed);
+    }
+
+    pub(super) fn fail_checkpoint(&self, error: WriteError) {
+        let mut state = self.lock();
+        state.checkpoint = Checkpoint::Failed { may_be_written: error.may_be_written };
+        if self.stops_after_failure.kept() {
+            self.fail_locked(&mut state, error.step, error.cause);
+        }
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Has the threads end once nothing is left to write.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.work.notify_one();
+    }
+
+    fn want_checkpoint(&self, state: &mut State) {
+        state.checkpoint = Checkpoint::Wanted(state.begin_checkpoint());
+        self.checkpoint_work.notify_one();
+    }
+
+    fn wait<'a>(&'a self, woken: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        // The lock is taken anew, so that a panic elsewhere is seen there.
+        drop(woken.wait(state));
+        self.lock()
+    }
+
+    /// Closes the store for good and says why. The first reason stays.
+    pub(super) fn fail(&self, step: &'static str, cause: FailureCause) -> Arc<Failure> {
+        self.fail_locked(&mut self.lock(), step, cause)
+    }
+
+    fn fail_locked(
+        &self,
+        state: &mut State,
+        step: &'static str,
+        cause: FailureCause,
+    ) -> Arc<Failure> {
+        if let Some(failure) = state.failure() {
+            return Arc::clone(failure);
+        }
+        let failure = Arc::new(Failure { place: Arc::clone(&self.place), step, cause });
+        tracing::error!(%failure, "the store has failed");
+        state.fail(Arc::clone(&failure));
+        self.room.close();
+        // So that idle threads end, and let go of the files.
+        self.work.notify_one();
+        self.checkpoint_work.notify_one();
+        failure
+    }
+
+    /// What a commit is told that waited for room when the store failed.
+    fn closed(&self) -> StoreError {
+        let state = self.lock();
+        let failure = state.failure().expect("there is no room only after a failure");
+        StoreError::Unavailable { cause: Arc::clone(failure) as _ }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| {
+            // A panic in the middle of a change: what is in memory is not to be trusted.
+            let mut state = poisoned.into_inner();
+            let cause = FailureCause::Panic("a panic while the state was changed".into());
+            self.fail_locked(&mut state, "change its state", cause);
+            state
+        })
+    }
+}
