@@ -1,6 +1,8 @@
 //! A key-value store with compare-and-swap in memory, with faults on demand, that counts its
 //! operations. Clones are handles on the same documents, as servers of one cluster have them.
 
+pub mod scripted;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -104,6 +106,16 @@ impl SimulatedBackend {
     pub fn peek(&self, key: &str) -> Option<CasDocument> {
         let shared = self.lock();
         shared.documents.iter().find(|(known, _)| known.as_str() == key).map(|(_, d)| d.clone())
+    }
+
+    /// Gives a document another body, as if a write had made it.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn rewrite(&self, key: &DocKey, body: impl Into<Bytes>) {
+        let mut shared = self.lock();
+        let meta = shared.documents[key].meta.clone();
+        shared.put(key, body.into(), meta);
     }
 
     fn decide(&self, is_write: bool) -> Fate {

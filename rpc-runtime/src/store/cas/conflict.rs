@@ -189,9 +189,8 @@ impl<B: CasBackend> Inner<B> {
         // Absence has no CAS: a fence on an absent anchor must stay until nothing can come of the
         // fenced call any more.
         meta.clients.entry(stage.client).or_default();
-        let token = stage.token;
-        let is_ours = |meta: &Meta| meta.fence.as_ref().is_some_and(|fence| fence.token == token);
-        match self.write(key, anchor.cas, None, &meta, is_ours).await? {
+        match self.write(key, anchor.cas, None, &meta, |_| false).await? {
+            // Whoever has changed the anchor, the run cannot commit over the state that it has read.
             Written::Done(_) | Written::Lost => Ok(()),
         }
     }
@@ -340,5 +339,101 @@ impl Meetings {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CallId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::cas::CasStore;
+    use crate::store::cas::load::tests::Told;
+
+    fn call(seq: u64) -> CallId {
+        CallId { client: ClientId(1), seq: Seq(seq) }
+    }
+
+    fn claim(born: u64, seq: u64, attempt: u32) -> Claim {
+        Claim {
+            call: call(seq),
+            attempt: Attempt(attempt),
+            born: WallTime(born),
+            anchor: DocKey::stored("a:1"),
+        }
+    }
+
+    fn stage(born: u64, seq: u64, attempt: u32) -> Stage {
+        Stage {
+            anchor: "a:1".to_owned(),
+            anchor_cas: None,
+            client: 1,
+            seq,
+            attempt,
+            born,
+            token: Token(1, 1),
+            change: Change::Guard,
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_first_then_the_lowest_id_then_the_latest_attempt() {
+        let mine = claim(5, 5, 5);
+        let goes_before = |born, seq, attempt| mine.goes_before(&stage(born, seq, attempt));
+        assert!(goes_before(6, 4, 9) && !goes_before(4, 6, 1), "the oldest");
+        assert!(goes_before(5, 6, 9) && !goes_before(5, 4, 1), "the lowest id");
+        assert!(goes_before(5, 5, 4) && !goes_before(5, 5, 6), "the latest attempt");
+        assert!(goes_before(5, 5, 5), "it is its own");
+    }
+
+    #[test]
+    fn a_wish_is_heeded_by_those_after_it_and_forgotten_by_those_that_get_the_document() {
+        let heeds = |wish: Wish| {
+            let mut meta = Meta { wish: Some(wish), ..Meta::default() };
+            let heeds = claim(5, 5, 5).wish_before(&meta).is_some();
+            claim(5, 5, 5).fulfil(&mut meta);
+            (heeds, meta.wish.is_none())
+        };
+        assert_eq!(
+            heeds(claim(4, 5, 5).wish()),
+            (true, true),
+            "it was let go first for long enough"
+        );
+        assert_eq!(heeds(claim(5, 5, 6).wish()), (true, true));
+        assert_eq!(heeds(claim(5, 5, 5).wish()), (false, true), "it is its own");
+        assert_eq!(heeds(claim(5, 5, 4).wish()), (false, false));
+        assert_eq!(heeds(claim(6, 5, 5).wish()), (false, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_begin_after_some_losses_and_are_bounded() {
+        let store = CasStore::with_seed(Told::default(), 1, || WallTime(0));
+        let meetings = Meetings::default();
+        for losses in 1..40 {
+            let began = Instant::now();
+            assert_eq!(meetings.pause(&store.inner, call(1)).await, losses);
+            assert_eq!(meetings.losses(call(1)), losses);
+            let paused = began.elapsed();
+            let doubled = CONFLICT_PAUSE * (1 << losses.saturating_sub(4).min(8));
+            let longest = doubled.min(MAX_CONFLICT_PAUSE) - CONFLICT_PAUSE;
+            // A timer may come a millisecond late.
+            assert!(paused <= longest + Duration::from_millis(1), "{losses}: {paused:?}");
+            assert_eq!(longest == Duration::ZERO, paused == Duration::ZERO, "{losses}: {paused:?}");
+            assert_eq!(meetings.pause(&store.inner, call(2)).await, losses, "each has its own");
+        }
+        meetings.forget(call(1));
+        assert_eq!((meetings.losses(call(1)), meetings.losses(call(2))), (0, 39));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn meetings_are_remembered_while_there_is_room() {
+        let meetings = Meetings::default();
+        let began = Instant::now();
+        for seq in 1..=MAX_MEETINGS as u64 {
+            meetings.met(call(seq), call(0));
+        }
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(meetings.met(call(1), call(0)), began, "it is known");
+        let one_more = MAX_MEETINGS as u64 + 1;
+        assert!(meetings.met(call(one_more), call(0)) > began);
+        assert!(meetings.met(call(1), call(0)) > began, "all were forgotten");
     }
 }

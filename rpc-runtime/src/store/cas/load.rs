@@ -194,3 +194,142 @@ fn unknown(error: StoreError) -> StoreError {
         other => other,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::store::cas::meta::{Token, Wish};
+    use crate::store::cas::{CasDocument, CasStore};
+    use crate::time::WallTime;
+
+    type Answers<T> = Mutex<VecDeque<Result<T, CasError>>>;
+
+    /// Answers as it was told to, and is unavailable after that.
+    #[derive(Default)]
+    pub(in crate::store::cas) struct Told {
+        reads: Answers<Option<CasDocument>>,
+        writes: Answers<Cas>,
+    }
+
+    fn next<T>(answers: &Answers<T>) -> Result<T, CasError> {
+        answers.lock().unwrap().pop_front().unwrap_or_else(|| Err(unavailable()))
+    }
+
+    fn cause() -> Arc<dyn std::error::Error + Send + Sync> {
+        Arc::new(std::io::Error::other("told to"))
+    }
+
+    fn unavailable() -> CasError {
+        CasError::Unavailable(cause())
+    }
+
+    fn ambiguous() -> CasError {
+        CasError::Ambiguous(cause())
+    }
+
+    impl CasBackend for Told {
+        async fn get(&self, _: &DocKey) -> Result<Option<CasDocument>, CasError> {
+            next(&self.reads)
+        }
+
+        async fn insert(&self, _: &DocKey, _: Bytes, _: Bytes) -> Result<Cas, CasError> {
+            next(&self.writes)
+        }
+
+        async fn replace(
+            &self,
+            _: &DocKey,
+            _: Cas,
+            _: Option<Bytes>,
+            _: Bytes,
+        ) -> Result<Cas, CasError> {
+            next(&self.writes)
+        }
+
+        async fn remove(&self, _: &DocKey, _: Cas) -> Result<(), CasError> {
+            Err(unavailable())
+        }
+    }
+
+    const OURS: Token = Token(1, 1);
+    const MS: Duration = Duration::from_millis(1);
+
+    fn marked(cas: u64, mark: Token) -> Result<Option<CasDocument>, CasError> {
+        let meta = Meta { mark: Some(mark), ..Meta::default() }.encode();
+        Ok(Some(CasDocument { cas: Cas(cas), body: Bytes::new(), meta }))
+    }
+
+    /// Writes our mark over state 7, and says how long that took.
+    async fn write(
+        reads: impl IntoIterator<Item = Result<Option<CasDocument>, CasError>>,
+        writes: impl IntoIterator<Item = Result<Cas, CasError>>,
+    ) -> (Result<Written, StoreError>, Duration) {
+        let told = Told {
+            reads: Mutex::new(reads.into_iter().collect()),
+            writes: Mutex::new(writes.into_iter().collect()),
+        };
+        let store = CasStore::with_seed(told, 1, || WallTime(0));
+        let meta = Meta { mark: Some(OURS), ..Meta::default() };
+        let is_ours = |meta: &Meta| meta.mark == Some(OURS);
+        let began = Instant::now();
+        let (key, over) = (DocKey::stored("a:1"), Some(Cas(7)));
+        let written = store.inner.write(&key, over, None, &meta, is_ours).await;
+        (written, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_doubtful_write_is_done_if_it_is_found() {
+        let (written, _) = write([marked(9, OURS)], [Err(ambiguous())]).await;
+        assert!(matches!(written, Ok(Written::Done(Cas(9)))), "{written:?}");
+        let (written, _) = write([marked(9, Token(2, 2))], [Err(ambiguous())]).await;
+        assert!(matches!(written, Ok(Written::Lost)), "it is another's: {written:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_doubtful_write_of_which_nothing_is_seen_is_tried_again_ever_later() {
+        let old = || marked(7, Token(2, 2));
+        let doubt = || Err(ambiguous());
+        let (written, took) =
+            write([old(), old(), old()], [doubt(), doubt(), doubt(), Ok(Cas(8))]).await;
+        assert!(matches!(written, Ok(Written::Done(Cas(8)))), "{written:?}");
+        assert_eq!(took, MS * (5 + 10 + 20));
+        let (written, took) = write((0..9).map(|_| old()), (0..9).map(|_| doubt())).await;
+        assert!(matches!(written, Err(StoreError::Unknown { .. })), "{written:?}");
+        assert_eq!(took, MS * 5 * 63, "six times");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_doubtful_write_is_looked_for_patiently_and_not_for_ever() {
+        let trouble = |times| (0..times).map(|_| Err(unavailable()));
+        let (written, took) = write(trouble(6).chain([marked(9, OURS)]), [Err(ambiguous())]).await;
+        assert!(matches!(written, Ok(Written::Done(Cas(9)))), "{written:?}");
+        assert_eq!(took, MS * 5 * 63);
+        let (written, _) = write(trouble(7).chain([marked(9, OURS)]), [Err(ambiguous())]).await;
+        assert!(matches!(written, Err(StoreError::Unknown { .. })), "{written:?}");
+    }
+
+    #[tokio::test]
+    async fn metadata_has_a_largest_size() {
+        let wish = |len| Wish { client: 1, seq: 1, attempt: 1, born: 1, anchor: "a".repeat(len) };
+        let sized = |len| Meta { wish: Some(wish(len)), ..Meta::default() };
+        let beside = sized(0).encode().len();
+        for (size, fits) in [(MAX_META_BYTES, true), (MAX_META_BYTES + 1, false)] {
+            let told = Told { writes: Mutex::new([Ok(Cas(8))].into()), ..Told::default() };
+            let store = CasStore::with_seed(told, 1, || WallTime(0));
+            let (key, meta) = (DocKey::stored("a:1"), sized(size - beside));
+            let written = store.inner.write(&key, Some(Cas(7)), None, &meta, |_| false).await;
+            match written {
+                Ok(Written::Done(Cas(8))) => assert!(fits),
+                Err(StoreError::TooLarge { size: found, limit, .. }) => {
+                    assert_eq!((fits, found, limit), (false, size, MAX_META_BYTES));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

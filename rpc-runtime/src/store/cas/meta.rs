@@ -313,4 +313,47 @@ mod tests {
         };
         assert_eq!(Meta::decode(&meta.encode()).unwrap(), meta);
     }
+
+    #[test]
+    fn what_is_not_there_takes_no_place() {
+        let meta = Meta { mark: Some(Token(1, 2)), ..Meta::default() };
+        assert_eq!(meta.encode(), r#"{"m":[1,2]}"#);
+        let meta = Meta { absent: true, ..Meta::default() };
+        assert_eq!(meta.encode(), r#"{"x":true}"#);
+    }
+
+    fn wish(born: u64, seq: u64, attempt: u32) -> Wish {
+        Wish { client: 1, seq, attempt, born, anchor: "a:1".to_owned() }
+    }
+
+    #[test]
+    fn a_document_is_left_to_the_oldest_call_that_wants_it() {
+        let mut meta = Meta::default();
+        assert!(meta.wish(wish(5, 5, 1)));
+        assert!(!meta.wish(wish(5, 5, 1)), "it is known");
+        assert!(!meta.wish(wish(6, 1, 1)), "it is younger");
+        assert!(!meta.wish(wish(5, 6, 1)), "it has the higher id");
+        assert_eq!(meta.wish, Some(wish(5, 5, 1)));
+        assert!(meta.wish(wish(5, 5, 2)), "of one call the later attempt");
+        assert!(meta.wish(wish(5, 4, 1)));
+        assert!(meta.wish(wish(4, 9, 1)));
+        assert_eq!(meta.wish, Some(wish(4, 9, 1)));
+    }
+
+    #[test]
+    fn a_call_has_ended_once_it_is_recorded_or_acknowledged() {
+        let record = Record {
+            hash: 0,
+            outcome: RecordedOutcome::AbortedByDeadline,
+            token: None,
+            to_do: Vec::new(),
+        };
+        let entry =
+            ClientEntry { incarnation: 1, watermark: 4, records: BTreeMap::from([(6, record)]) };
+        let meta = Meta { clients: BTreeMap::from([(1, entry)]), ..Meta::default() };
+        let ended =
+            |client, seq| meta.has_ended(CallId { client: ClientId(client), seq: Seq(seq) });
+        assert_eq!([3, 4, 5, 6, 7].map(|seq| ended(1, seq)), [true, false, false, true, false]);
+        assert!(!ended(2, 3), "it is another client's");
+    }
 }

@@ -349,3 +349,28 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len()
         && one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_the_same_only_in_every_byte() {
+        assert!(same(b"secret", b"secret"));
+        assert!(!same(b"secret", b"secre"));
+        assert!(!same(b"secret", b"tecret"));
+        assert!(!same(b"secret", b"tfcret"), "what differs does not cancel out");
+    }
+
+    #[test]
+    fn the_search_for_ended_leases_goes_round() {
+        let sessions = Sessions::default();
+        let share = EXPIRY_SHARE;
+        let end = 2 * share + 10;
+        assert_eq!(sessions.next_share(end), 1..share + 1);
+        assert_eq!(sessions.next_share(end), share + 1..2 * share + 1);
+        assert_eq!(sessions.next_share(end), 2 * share + 1..end);
+        assert_eq!(sessions.next_share(end), 1..share + 1);
+        assert_eq!(Sessions::default().next_share(0), 1..0, "nobody was there yet");
+    }
+}
