@@ -139,10 +139,10 @@ fn check_answer(history: &History, call: &Call) -> Result<(), Broken> {
                 return Err((OWN, format!("a statement of a{anchor} had {odd:?}: {entries:?}")));
             }
         }
-        Ended::Last(Some(seen)) => {
-            if !entries.iter().any(|entry| entry.reference.as_str() == seen) {
-                return Err((SEEN, format!("{mine} saw {seen} in a{anchor}: {entries:?}")));
-            }
+        Ended::Last(Some(seen))
+            if !entries.iter().any(|entry| entry.reference.as_str() == seen) =>
+        {
+            return Err((SEEN, format!("{mine} saw {seen} in a{anchor}: {entries:?}")));
         }
         Ended::No(no) => {
             let other = call.ask.changes().last().unwrap_or(anchor);
