@@ -93,11 +93,11 @@ fn order(program: &str) -> u8 {
 }
 
 /// The tests, the short ones first, in as few processes as is good.
-fn batches<'a>(
-    mut tests: Vec<&'a Test>,
+fn batches(
+    mut tests: Vec<&Test>,
     longest: Duration,
     order: impl Fn(&Test) -> u8,
-) -> Vec<Vec<&'a Test>> {
+) -> Vec<Vec<&Test>> {
     tests.retain(|test| test.takes <= longest);
     tests.sort_by_key(|test| (test.takes > BATCH, test.binary, test.takes));
     let mut batches: Vec<Vec<&Test>> = Vec::new();

@@ -8,7 +8,8 @@
 //!        cancel, settle  └─────────────▶ Running(Aborting)  ───committed──▶│
 //! ```
 //!
-//! A refusal of any kind makes the slot vacant again: it was an answer to one attempt only.
+//! A refusal makes the slot as good as vacant again: it was an answer to one attempt only, and only that
+//! attempt is still refused should it come once more.
 
 use bytes::Bytes;
 
@@ -23,6 +24,9 @@ use crate::wire::response::{RefusalReason, Status};
 pub(super) enum Slot<R> {
     /// Nothing is known of it here.
     Vacant,
+    /// Not run here: attempts up to this one were refused, and stay refused should they come twice,
+    /// since their client may have taken the refusal for the end of the call. A later one may run.
+    Refused(RefusalReason, Attempt),
     /// Acknowledged, above the watermark: never run again.
     Acked,
     /// Business pending.

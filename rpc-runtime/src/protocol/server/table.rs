@@ -158,22 +158,32 @@ impl<R> CallTable<R> {
             }
             Slot::Running(_) => self.join(request),
             Slot::Done(_) => self.answer_from_table(now, request),
-            Slot::Vacant if self.draining => {
-                self.refuse(request, RefusalReason::ShuttingDown, "the server is being shut down")
+            Slot::Refused(reason, attempt) if request.attempt <= *attempt => {
+                self.refuse(request, *reason, "this attempt was refused before")
             }
-            Slot::Vacant if request.settle && request.kind != Kind::Write => {
-                self.refuse(request, RefusalReason::Cancelled, "the caller gave the call up")
-            }
-            Slot::Vacant if request.settle => {
-                let run = self.start(now, request, Stage::Aborting);
-                Admission::Settle(run, AbortReason::Cancelled)
-            }
-            Slot::Vacant if self.running >= self.limits.max_running => {
-                let why = "the session has as many calls running as the server allows";
-                self.refuse(request, RefusalReason::Overloaded, why)
-            }
-            Slot::Vacant => Admission::Run(self.start(now, request, Stage::Business)),
+            Slot::Vacant | Slot::Refused(..) => self.admit_new(now, request),
         }
+    }
+
+    /// A call that is not known here, or was only refused.
+    fn admit_new(&mut self, now: Time, request: &Incoming) -> Admission {
+        if self.draining {
+            let why = "the server is being shut down";
+            return self.refuse(request, RefusalReason::ShuttingDown, why);
+        }
+        if request.settle && request.kind != Kind::Write {
+            let why = "the caller gave the call up";
+            return self.refuse(request, RefusalReason::Cancelled, why);
+        }
+        if request.settle {
+            let run = self.start(now, request, Stage::Aborting);
+            return Admission::Settle(run, AbortReason::Cancelled);
+        }
+        if self.running >= self.limits.max_running {
+            let why = "the session has as many calls running as the server allows";
+            return self.refuse(request, RefusalReason::Overloaded, why);
+        }
+        Admission::Run(self.start(now, request, Stage::Business))
     }
 
     /// Takes no new runs from now on; what runs goes on, and retries join it.
@@ -249,7 +259,10 @@ impl<R> CallTable<R> {
             Answer::Unknown(message) => (Status::Unknown, message),
         };
         let latest = running.latest;
-        *slot = Slot::Vacant;
+        *slot = match status {
+            Status::Refused(reason) => Slot::Refused(reason, latest),
+            _ => Slot::Vacant,
+        };
         self.running -= 1;
         self.respond(seq, latest, false, status, truncate(&message).as_bytes());
         None
@@ -438,7 +451,7 @@ impl<R> CallTable<R> {
 
     fn release(&mut self, slot: Slot<R>) {
         match slot {
-            Slot::Vacant | Slot::Acked => {}
+            Slot::Vacant | Slot::Refused(..) | Slot::Acked => {}
             Slot::Running(running) => {
                 self.running -= 1;
                 if let Some(handle) = running.handle {
@@ -465,6 +478,13 @@ impl<R> CallTable<R> {
     }
 
     fn refuse(&mut self, request: &Incoming, reason: RefusalReason, why: &str) -> Admission {
+        if let Some(slot @ Slot::Vacant) = self.slot_mut(request.seq) {
+            *slot = Slot::Refused(reason, request.attempt);
+        } else if let Some(Slot::Refused(last, attempt)) = self.slot_mut(request.seq)
+            && request.attempt > *attempt
+        {
+            (*last, *attempt) = (reason, request.attempt);
+        }
         self.respond(request.seq, request.attempt, false, Status::Refused(reason), why.as_bytes());
         Admission::Handled
     }

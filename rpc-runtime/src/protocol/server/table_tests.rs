@@ -103,6 +103,29 @@ fn the_late_end_of_an_earlier_run_is_not_heard() {
     assert_eq!((answers[0].status, answers[0].attempt), (Status::Success, Attempt(2)));
 }
 
+/// A client whose only attempt was refused reports the call as not executed. Were that attempt taken
+/// for a new one when it comes a second time, the call would be executed all the same.
+#[test]
+fn an_attempt_that_was_refused_stays_refused() {
+    let mut table = table();
+    let run = run(&mut table, 1);
+    let refused = Answer::Refused(RefusalReason::StoreUnavailable, "full".to_owned());
+    assert_eq!(table.handle_finished(NOW, Seq(1), run, refused), None);
+    let others: Vec<_> = (2..=9).map(|seq| self::run(&mut table, seq)).collect();
+    sent(&mut table);
+    assert!(matches!(table.handle_request(NOW, &request(1, 1)), Admission::Handled));
+    assert!(matches!(table.handle_request(NOW, &request(10, 1)), Admission::Handled));
+    let reasons: Vec<_> = sent(&mut table).iter().map(|answer| answer.status).collect();
+    let overloaded = Status::Refused(RefusalReason::Overloaded);
+    assert_eq!(reasons, [Status::Refused(RefusalReason::StoreUnavailable), overloaded]);
+    let answer = Answer::Tentative(Status::Success, Payload::Owned(vec![1]));
+    assert_eq!(table.handle_finished(NOW, Seq(2), others[0], answer), None);
+    sent(&mut table);
+    assert!(matches!(table.handle_request(NOW, &request(10, 1)), Admission::Handled));
+    assert_eq!(sent(&mut table)[0].status, overloaded, "also if there would be room by now");
+    assert!(matches!(table.handle_request(NOW, &request(10, 2)), Admission::Run(_)), "a later one");
+}
+
 #[test]
 fn a_first_run_that_the_store_refuses_is_refused() {
     let mut table = table();

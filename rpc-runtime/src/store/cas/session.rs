@@ -371,6 +371,6 @@ mod tests {
         assert_eq!(sessions.next_share(end), share + 1..2 * share + 1);
         assert_eq!(sessions.next_share(end), 2 * share + 1..end);
         assert_eq!(sessions.next_share(end), 1..share + 1);
-        assert_eq!(Sessions::default().next_share(0), 1..0, "nobody was there yet");
+        assert!(Sessions::default().next_share(0).is_empty(), "nobody was there yet");
     }
 }

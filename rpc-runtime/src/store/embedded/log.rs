@@ -71,6 +71,7 @@ pub(super) fn segment_bytes(log_bytes: usize) -> u64 {
 
 /// Makes an empty log for the store with this id, durably.
 pub(super) fn create(backend: &dyn StorageBackend, store: u64) -> io::Result<()> {
+    backend.set_len(BLOCK)?;
     backend.write(0, &head_block(store))?;
     backend.sync_data()
 }
@@ -132,6 +133,8 @@ impl Log {
         }
         let most = BLOCK + 2 * self.segment_bytes;
         let length = end.next_multiple_of(GROWTH).min(most.max(end));
+        self.backend.set_len(length)?;
+        // So that the file has its blocks, not only its length.
         let zeros = vec![0; GROWTH as usize];
         while self.length < length {
             let count = (length - self.length).min(GROWTH);
@@ -183,11 +186,13 @@ impl Found<'_> {
 
     fn check_head(&self) -> Result<(), ReadError> {
         let mut head = vec![0; BLOCK as usize];
-        match self.backend.read(0, &mut head) {
-            Ok(()) if head == head_block(self.store) => Ok(()),
-            Err(cause) if cause.kind() != io::ErrorKind::UnexpectedEof => Err(cause.into()),
-            _ => Err(ReadError::Damaged("the log is not the log of this store")),
+        if self.backend.len()? >= BLOCK {
+            self.backend.read(0, &mut head)?;
         }
+        if head == head_block(self.store) {
+            return Ok(());
+        }
+        Err(ReadError::Damaged("the log is not the log of this store"))
     }
 
     /// The frames from `at` on that follow each other, without those that the tree holds. Moves

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use bytes::Bytes;
-use redb::TableDefinition;
+use redb::{ReadableTable as _, TableDefinition};
 
 use crate::contender::ours::account_name;
 
