@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use rpc::error::Refusal;
+use rpc::error::{Refusal, RefusalReason};
 use rpc::id::{Identity, SessionId, SessionSecret};
 use rpc::store::{Lease, Resume, Store as _};
 use rpc::testing::{Direction, FrameView, ResponseStatus};
@@ -151,8 +151,15 @@ pub(super) async fn replays(
             let is_record = frame.is_committed() && record.is_some();
             // A copy of the first send runs at once. It writes nothing, and nobody believes it.
             let is_idle = case == Case::ErrorOnRetry && frame.attempt() == Some(1);
+            // A copy of a send that this server has refused stays refused; a retry would not.
+            let refused = ResponseStatus::Refused(RefusalReason::StoreUnavailable);
+            let is_refused = frame.says(refused)
+                && trace.frames().take(sent).any(|earlier| {
+                    let same = earlier.is_response(SEQ) && earlier.attempt() == frame.attempt();
+                    same && earlier.from(server) && earlier.says(refused)
+                });
             let runs = frame.says(ResponseStatus::InProgress);
-            !(is_record || is_idle || runs || acknowledged && frame.says(stale))
+            !(is_record || is_idle || is_refused || runs || acknowledged && frame.says(stale))
         });
         if let Some(frame) = wrong {
             return Err(format!("{server} is asked again for a recorded call, and says: {frame}"));
