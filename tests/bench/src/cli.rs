@@ -12,7 +12,7 @@ use crate::failover;
 use crate::hot_path::Path;
 use crate::load::Figures;
 use crate::work::Contender;
-use crate::{build_cost, durable, growth, guard, table, tail, usage, work};
+use crate::{build_cost, durable, growth, guard, restate, table, tail, usage, work};
 
 /// Measures this system beside its peers and beside the limit.
 ///
@@ -87,6 +87,8 @@ enum Command {
         #[arg(long)]
         number: u64,
     },
+    /// Measures writes beside Restate, whose server npm has installed.
+    Restate(restate::Arguments),
     /// Builds a minimal service from nothing, beside tarpc's: seconds and crates.
     BuildCost(build_cost::Arguments),
     /// Runs a hot path within this process; prints what it counted. (What valgrind looks at.)
@@ -164,6 +166,7 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
             usage::tell_when_asked();
             runtime()?.block_on(failover::serve(&address, &documents, number))
         }
+        Command::Restate(arguments) => restate::run(&arguments),
         Command::BuildCost(arguments) => build_cost::run(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Instructions(arguments) => guard::run(&arguments),

@@ -19,6 +19,7 @@
 //! | `growth/` | more connections, documents, records; memory |
 //! | `tail/` | a slow server, hedged; overload |
 //! | `failover/` | a server's death |
+//! | `restate/` | beside Restate |
 //! | `build_cost.rs` | a minimal service, built from nothing |
 //! | `hot_path.rs` | the hot paths, without a network |
 //! | `guard.rs` | what a call costs on them, beside a committed baseline |
@@ -37,6 +38,7 @@ mod instructions;
 mod load;
 mod process;
 mod relay;
+mod restate;
 mod svg;
 mod syscalls;
 mod table;

@@ -17,10 +17,9 @@ use rpc::{Client, Server as RpcServer, Tx};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
-use crate::contender::ours::{Name, Receipt, Work, WorkClient, WorkServer, account_name, add};
+use crate::contender::ours::{Name, Receipt, Work, WorkClient, WorkServer, add, transfer};
 use crate::process::{Program, Server};
 use crate::table::{load_average, median, progress};
-use crate::work::NAME;
 
 const SERVERS: usize = 3;
 /// What the first call served may take.
@@ -58,7 +57,7 @@ pub(crate) async fn serve(
     documents: &str,
     number: u64,
 ) -> Result<(), Box<dyn Error>> {
-    let store: Arc<dyn Store> = Arc::new(CasStore::new(store::Backend::connect(documents).await?));
+    let store: Arc<dyn Store> = Arc::new(CasStore::new(store::Backend::connect(documents).await?)?);
     let server = RpcServer::builder(WorkServer::new(Numbered(number)), store);
     let server = server.bind(address).await?;
     println!("{}", server.address());
@@ -142,7 +141,7 @@ async fn kill_by_turns(arguments: &Arguments) -> Result<Vec<Duration>, Box<dyn E
 
 async fn call(client: WorkClient, caller: u64, seen: Rc<Seen>) {
     while !seen.over.get() {
-        match client.write(Name(account_name(caller)), NAME.to_owned(), 1).await {
+        match transfer(&client, caller).await {
             Ok(receipt) => seen.last.set(Some((receipt.id, Instant::now()))),
             Err(error) => *seen.failed.borrow_mut() = Some(error.to_string()),
         }
