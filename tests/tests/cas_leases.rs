@@ -132,6 +132,19 @@ async fn a_session_can_be_resumed_to_the_end_of_its_margin() {
     }
 }
 
+/// Compared in a time that does not tell how much of it is right, and still in every byte.
+#[tokio::test]
+async fn a_secret_whose_mistakes_would_cancel_out_is_refused() {
+    let store = World::default().server(1);
+    let caller = Caller::with_lease(&store, LEASE).await;
+    let mut secret = SECRET;
+    secret.0[0] ^= 1;
+    secret.0[1] ^= 1;
+    let identity = Identity::anonymous();
+    let resumed = store.resume_session(&identity, secret, caller.session, LEASE).await;
+    assert_eq!(resumed.expect("healthy"), Resume::Closed);
+}
+
 #[tokio::test]
 async fn a_search_reads_a_session_whose_lease_lasts_once() {
     let world = World::default();

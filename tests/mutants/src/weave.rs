@@ -10,6 +10,7 @@
 //! p if g => …  p if (crate::mutant::on(11) || (!crate::mutant::on(12) && (g))) => …
 //! ```
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -70,7 +71,9 @@ impl<'a> Lines<'a> {
 
 struct Insertion {
     at: usize,
-    /// Those that close stand before those that open, the innermost first.
+    /// What it belongs to. Where several stand, those that close come first, the innermost before the
+    /// others, and then those that open, the outermost first.
+    of: Range<usize>,
     closes: bool,
     pieces: Vec<(String, Option<u32>)>,
 }
@@ -95,8 +98,12 @@ impl Weaver<'_> {
         found.extract_if(.., |found| kinds.contains(&found.kind)).collect()
     }
 
-    fn insert(&mut self, at: usize, closes: bool, pieces: Vec<(String, Option<u32>)>) {
-        self.insertions.push(Insertion { at, closes, pieces });
+    fn open(&mut self, of: Range<usize>, pieces: Vec<(String, Option<u32>)>) {
+        self.insertions.push(Insertion { at: of.start, of, closes: false, pieces });
+    }
+
+    fn close(&mut self, of: Range<usize>, pieces: Vec<(String, Option<u32>)>) {
+        self.insertions.push(Insertion { at: of.end, of, closes: true, pieces });
     }
 
     /// Puts the mutants of an expression before it, as the other branches of an `if`.
@@ -113,8 +120,8 @@ impl Weaver<'_> {
             pieces.push((" } else ".to_owned(), None));
         }
         pieces.push(("{ ".to_owned(), None));
-        self.insert(whole.start, false, pieces);
-        self.insert(whole.end, true, vec![(" })".to_owned(), None)]);
+        self.open(whole.clone(), pieces);
+        self.close(whole, vec![(" })".to_owned(), None)]);
     }
 
     /// Lets a body return at once. Where its type has no name, two returns would be two types.
@@ -123,14 +130,15 @@ impl Weaver<'_> {
             matches!(&signature.output, syn::ReturnType::Type(_, ty) if has_no_name(ty));
         let Some(first) = block.stmts.first().filter(|_| !is_nameless) else { return };
         let found = self.at(first.span(), true, &[Kind::FnValue]);
-        let start = block.brace_token.span.open().byte_range().end;
+        let braces = &block.brace_token.span;
+        let inside = braces.open().byte_range().end..braces.close().byte_range().start;
         for Found { id, replacement, .. } in found {
             let pieces = vec![
                 (format!(" if crate::mutant::on({id}) {{ "), None),
                 (format!("return {replacement};"), Some(id)),
                 (" }".to_owned(), None),
             ];
-            self.insert(start, false, pieces);
+            self.open(inside.clone(), pieces);
         }
     }
 
@@ -143,7 +151,12 @@ impl Weaver<'_> {
     fn finish(mut self) -> Woven {
         let mut order: Vec<_> = (0..).zip(std::mem::take(&mut self.insertions)).collect();
         order.sort_by_key(|(nth, it): &(i64, Insertion)| {
-            (it.at, !it.closes, if it.closes { -nth } else { *nth })
+            let Range { start, end } = it.of;
+            if it.closes {
+                (it.at, 0, Reverse(start), -nth)
+            } else {
+                (it.at, 1, Reverse(end), *nth)
+            }
         });
         let mut woven = Woven { text: String::new(), places: Vec::new() };
         let mut done = 0;
@@ -240,8 +253,9 @@ impl<'ast> Visit<'ast> for Weaver<'_> {
             matched.arms.iter().any(|arm| matches!(arm.pat, syn::Pat::Wild(_)));
         for arm in matched.arms.iter().filter(|_| others_are_covered) {
             for Found { id, .. } in self.at(arm.span(), false, &[Kind::MatchArm]) {
-                let end = arm.pat.span().byte_range().end;
-                self.insert(end, true, vec![(format!(" if !crate::mutant::on({id})"), Some(id))]);
+                let pattern = arm.pat.span().byte_range();
+                let condition = format!(" if !crate::mutant::on({id})");
+                self.close(pattern, vec![(condition, Some(id))]);
             }
         }
         visit::visit_expr_match(self, matched);
@@ -253,8 +267,8 @@ impl<'ast> Visit<'ast> for Weaver<'_> {
         for Found { id, replacement, .. } in self.at(guard.span(), false, &[Kind::MatchArmGuard]) {
             let (switch, and) = if replacement == "true" { ("", "||") } else { ("!", "&&") };
             let before = format!("({switch}crate::mutant::on({id}) {and} (");
-            self.insert(range.start, false, vec![(before, Some(id))]);
-            self.insert(range.end, true, vec![("))".to_owned(), None)]);
+            self.open(range.clone(), vec![(before, Some(id))]);
+            self.close(range.clone(), vec![("))".to_owned(), None)]);
         }
         visit::visit_pat_guard(self, guarded);
     }
@@ -323,6 +337,17 @@ mod tests {
             "fn f() -> bool { (if on(1) { a + b < c || !d } else { \
              (if on(2) { a + b == c && !d } else if on(3) { a + b > c && !d } else { \
              a + b < c && (if on(4) { d } else { !d }) }) }) }"
+        );
+    }
+
+    /// The later operator changes the whole chain, which begins where the negation does.
+    #[test]
+    fn what_begins_at_one_place_nests_by_where_it_ends() {
+        let changes = [(Kind::UnaryOperator, "!", 0, ""), (Kind::BinaryOperator, ">", 1, ">=")];
+        assert_eq!(
+            woven("fn f() -> bool { !a && b > c }", &changes),
+            "fn f() -> bool { (if on(2) { !a && b >= c } else { \
+             (if on(1) { a } else { !a }) && b > c }) }"
         );
     }
 
