@@ -99,11 +99,10 @@ fn print(rounds: &[Vec<(Measured, Measured)>]) {
     };
     println!("\n| target | asked | reached | |\n| --- | ---: | ---: | --- |");
     let holds = |holds| if holds { "holds" } else { "**does not hold**" };
-    for at in 1..IN_FLIGHT.len() {
+    for (at, in_flight) in IN_FLIGHT.into_iter().enumerate().skip(1) {
         let times = ratio(at, |m| m.per_second);
         println!(
-            "| calls/s at {}, × Restate's | ≥ 20 | {times:.1} | {} |",
-            IN_FLIGHT[at],
+            "| calls/s at {in_flight}, × Restate's | ≥ 20 | {times:.1} | {} |",
             holds(times >= 20.0)
         );
     }
