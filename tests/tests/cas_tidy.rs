@@ -10,6 +10,7 @@ use rpc::store::{Lease, Store};
 use rpc::time::WallTime;
 use rpc_tests::conformance::{Caller, Draft, body, key, must_commit};
 use rpc_tests::simulated::SimulatedBackend;
+use rpc_tests::simulated::scripted::{Kind, Scripted};
 
 /// From how many pinned records, and from how many clients on, an anchor is looked after.
 const MANY_PINNED: u64 = 4;
@@ -113,6 +114,40 @@ fn records_that_a_dead_server_has_left_pinned_go() {
             assert_eq!(seen, format!("{pinned}").as_bytes());
         });
     }
+}
+
+/// While records are looked after, another call's stage lies on the document: it may not commit yet.
+#[test]
+fn a_stage_of_another_call_is_left_alone() {
+    let documents = SimulatedBackend::new();
+    let caller = killed_after_each_commit(&documents, MANY_PINNED);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("one more");
+    runtime.block_on(async {
+        let store = server(&documents, 2);
+        let last = format!("{MANY_PINNED}");
+        assert_eq!(body(&store, &key("b")).await.as_deref(), Some(last.as_bytes()));
+        let slow = Scripted::on(&documents);
+        let commit_point = slow.hold(Kind::Write, &key("c"), 0);
+        let other = Arc::new(CasStore::with_seed(slow, 3, || WallTime(0)));
+        let mut draft = Caller::open(&*other).await.commit(1);
+        draft.call.anchor = Some(key("c"));
+        let draft = draft.putting(&key("b"), b"other").putting(&key("c"), b"other");
+        let committing = tokio::spawn(async move { must_commit(&*other, draft).await });
+        commit_point.reached.notified().await;
+
+        let seq = MANY_PINNED + 1;
+        let next = caller.acknowledging_below(seq).commit(seq).putting(&key("doc"), b"x");
+        must_commit(&store, next).await;
+        settle().await;
+        assert_eq!(body(&store, &key("b")).await.as_deref(), Some(last.as_bytes()));
+        commit_point.go.notify_one();
+        committing.await.expect("no panic");
+        assert_eq!(body(&store, &key("b")).await.as_deref(), Some(&b"other"[..]));
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -265,4 +265,16 @@ mod tests {
         );
         assert_eq!(decode_in_pieces(&[0], 1, 1 << 20), Err(WireError::Truncated("frame")));
     }
+
+    #[test]
+    fn the_largest_frame_can_be_changed() {
+        let mut out = Vec::new();
+        put_frame(&mut out, |out| out.extend_from_slice(&[7; 100]));
+        let mut decoder = FrameDecoder::new(100);
+        let (mut input, mut finished) = (&out[..], Vec::new());
+        assert_eq!(decoder.next(&mut input, &mut finished).unwrap(), Some(&[7; 100][..]));
+        decoder.set_max_frame(99);
+        let mut input = &out[..];
+        assert!(decoder.next(&mut input, &mut finished).is_err());
+    }
 }

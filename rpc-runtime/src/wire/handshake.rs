@@ -318,4 +318,58 @@ mod tests {
         assert_eq!(Hello::decode(b"ET / HTTP/1.1"), Err(WireError::NotOurProtocol));
         assert_eq!(decode_reply(b"SSH-2.0"), Err(WireError::NotOurProtocol));
     }
+
+    #[test]
+    fn a_window_is_as_large_as_an_ack_can_name() {
+        let most = u32::try_from(crate::wire::ack::MAX_BITMAP_CALLS).unwrap();
+        for (window, fits) in [(0, false), (1, true), (most, true), (most + 1, false)] {
+            let (session, secret) = session();
+            let lease = Duration::from_secs(1);
+            let welcome = Welcome { session, secret, lease, window, max_frame: 1 << 20 };
+            let mut out = Vec::new();
+            welcome.put(&mut out);
+            let decoded = decode_reply(body(&out));
+            assert_eq!(decoded.is_ok(), fits, "{window}: {decoded:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_has_as_many_methods_as_the_limit_says() {
+        for (count, fits) in [(MAX_METHODS, true), (MAX_METHODS + 1, false)] {
+            let method = |id: u64| HelloMethod {
+                id: MethodId(id as u16),
+                name: String::new(),
+                fingerprint: Fingerprint(id),
+            };
+            let hello = Hello {
+                service: "bank".to_owned(),
+                session: None,
+                default_deadline: Duration::from_secs(1),
+                max_frame: 1 << 20,
+                methods: (0..count).map(method).collect(),
+            };
+            let mut out = Vec::new();
+            hello.put(&mut out);
+            let decoded = Hello::decode(body(&out));
+            assert_eq!(decoded.is_ok(), fits, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_ends_before_a_whole_letter() {
+        let message = "a".repeat(MAX_MESSAGE - 1) + "é and more";
+        let mut out = Vec::new();
+        Reject { reason: RejectReason::Misbehaved, message }.put(&mut out);
+        let decoded = Reject::decode(body(&out)).expect("it is whole");
+        assert_eq!(decoded.message, "a".repeat(MAX_MESSAGE - 1));
+    }
+
+    #[test]
+    fn only_trouble_of_a_server_passes() {
+        let passing: Vec<_> = RejectReason::ALL.into_iter().filter(|it| it.is_passing()).collect();
+        assert_eq!(
+            passing,
+            [RejectReason::Overloaded, RejectReason::ShuttingDown, RejectReason::StoreUnavailable]
+        );
+    }
 }

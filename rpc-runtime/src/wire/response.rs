@@ -290,4 +290,40 @@ mod tests {
             assert_eq!(ServerFrame::decode(&out[1..]), Ok(frame));
         }
     }
+
+    #[test]
+    fn only_trouble_of_a_server_passes() {
+        let reasons = (64..=71).map(|code| match Status::from_code(code) {
+            Ok(Status::Refused(reason)) => reason,
+            other => panic!("{other:?}"),
+        });
+        let passing: Vec<_> = reasons.filter(|reason| reason.is_passing()).collect();
+        assert_eq!(
+            passing,
+            [
+                RefusalReason::Overloaded,
+                RefusalReason::ShuttingDown,
+                RefusalReason::StoreUnavailable
+            ]
+        );
+    }
+
+    #[test]
+    fn a_first_attempt_is_not_written_out() {
+        let header = ResponseHeader {
+            seq: Seq(77),
+            attempt: Attempt(2),
+            resend: false,
+            committed: false,
+            status: Status::Success,
+            server_time: Duration::ZERO,
+        };
+        let mut out = Vec::new();
+        header.put(b"", &mut out);
+        let place = out.iter().rposition(|byte| *byte == 2).expect("the attempt");
+        out[place] = 1;
+        let prefix = out.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+        let decoded = ServerFrame::decode(&out[prefix..]);
+        assert_eq!(decoded, Err(WireError::BadInteger("attempt")));
+    }
 }

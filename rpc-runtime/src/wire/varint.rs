@@ -179,4 +179,20 @@ mod tests {
         let refused = Reader::new(&bytes).bytes(16, "name");
         assert!(matches!(refused, Err(WireError::LimitExceeded { what: "name", .. })));
     }
+
+    #[test]
+    fn the_longest_integers_are_read_to_their_last_bit() {
+        let read = |continued: u8, count: usize, last: Option<u8>| {
+            let bytes: Vec<u8> = std::iter::repeat_n(continued, count).chain(last).collect();
+            Reader::new(&bytes).u64("value")
+        };
+        assert_eq!(read(0xff, 9, Some(1)), Ok(u64::MAX));
+        assert_eq!(read(0x80, 9, Some(1)), Ok(1 << 63));
+        assert_eq!(read(0x80, 9, Some(2)), Err(WireError::BadInteger("value")), "a 65th bit");
+        assert_eq!(read(0xff, 9, Some(3)), Err(WireError::BadInteger("value")), "a 65th bit");
+        assert_eq!(read(0x80, 9, None), Err(WireError::Truncated("value")));
+        assert_eq!(read(0x80, 10, None), Err(WireError::BadInteger("value")), "it never ends");
+        assert_eq!(read(0x81, 10, None), Err(WireError::BadInteger("value")));
+        assert_eq!(Reader::new(&[0]).u64("value"), Ok(0));
+    }
 }

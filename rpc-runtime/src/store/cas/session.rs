@@ -359,7 +359,7 @@ mod tests {
         assert!(same(b"secret", b"secret"));
         assert!(!same(b"secret", b"secre"));
         assert!(!same(b"secret", b"tecret"));
-        assert!(!same(b"secret", b"tfcret"), "what differs does not cancel out");
+        assert!(!same(b"secret", b"rdcret"), "what differs does not cancel out");
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl<B: CasBackend> Inner<B> {
         if meta.is_void() {
             return Ok(self.remove(key, cas).await);
         }
-        match self.write(key, Some(cas), None, &meta, |now| *now == meta).await? {
+        match self.write(key, Some(cas), None, &meta, |_| false).await? {
+            // It is there still, whoever has written it.
             Written::Done(_) | Written::Lost => Ok(false),
         }
     }
@@ -244,5 +245,86 @@ impl Tidy {
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::store::cas::meta::{ClientEntry, Record, RecordedOutcome};
+
+    fn key(name: &str) -> DocKey {
+        DocKey::stored(name)
+    }
+
+    fn call(seq: u64) -> CallId {
+        CallId { client: ClientId(1), seq: Seq(seq) }
+    }
+
+    /// An anchor with a record of client 1, and what is still to be done for it.
+    fn anchor(seq: u64, to_do: &[&str]) -> Meta {
+        let record = Record {
+            hash: 0,
+            outcome: RecordedOutcome::AbortedByDeadline,
+            token: None,
+            to_do: to_do.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let entry =
+            ClientEntry { incarnation: 1, watermark: 1, records: BTreeMap::from([(seq, record)]) };
+        Meta { clients: BTreeMap::from([(1, entry)]), ..Meta::default() }
+    }
+
+    #[test]
+    fn what_an_anchor_says_itself_is_not_remembered() {
+        let tidy = Tidy::default();
+        for seq in [1, 1, 2] {
+            tidy.note_cleared(key("a:1"), call(seq));
+        }
+        tidy.note_cleared(key("a:2"), call(3));
+        assert_eq!(tidy.lock().cleared_count, 3);
+        tidy.forget_cleared(&key("a:1"), &anchor(2, &["b:1"]));
+        assert_eq!(
+            tidy.lock().cleared[&key("a:1")],
+            HashSet::from([(1, 2)]),
+            "it has a to-do list"
+        );
+        assert_eq!(tidy.lock().cleared_count, 2);
+        tidy.forget_cleared(&key("a:1"), &anchor(2, &[]));
+        assert!(!tidy.lock().cleared.contains_key(&key("a:1")));
+        assert_eq!(tidy.lock().cleared_count, 1);
+        assert_eq!(tidy.lock().cleared[&key("a:2")], HashSet::from([(1, 3)]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_task_looks_after_an_anchor_and_not_too_often_after_its_clients() {
+        let tidy = Tidy::default();
+        let begins = |name: &str, is_crowded, is_pinned| {
+            let begins = tidy.begin(&key(name), is_crowded, is_pinned);
+            if begins {
+                assert!(!tidy.begin(&key(name), is_crowded, is_pinned), "somebody is at it");
+                tidy.lock().busy.remove(&key(name));
+            }
+            begins
+        };
+        assert!(!begins("a:1", false, false));
+        assert!(begins("a:1", false, true) && begins("a:1", true, false));
+        tidy.note_visit(&key("a:1"));
+        tidy.note_visit(&key("a:2"));
+        assert!(!begins("a:1", true, false) && !begins("a:2", true, false));
+        assert!(begins("a:1", true, true), "the pinned ones");
+        tokio::time::advance(VISIT_PAUSE - Duration::from_millis(1)).await;
+        assert!(!begins("a:1", true, false) && !tidy.is_visit_due(&key("a:1")));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(begins("a:1", true, false) && tidy.is_visit_due(&key("a:1")));
+    }
+
+    #[test]
+    fn several_clients_are_known_to_be_over() {
+        let tidy = Tidy::default();
+        tidy.note_over(1);
+        tidy.note_over(2);
+        assert_eq!(tidy.lock().over, HashSet::from([1, 2]));
     }
 }
