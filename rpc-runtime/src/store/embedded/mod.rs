@@ -1,4 +1,4 @@
-//! The embedded store: durable on one machine, in one file, with no server beside it.
+//! The embedded store: durable on one machine, in two files, with no server beside it.
 //!
 //! # The path of a commit
 //!

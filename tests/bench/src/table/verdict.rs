@@ -100,12 +100,11 @@ fn costs(cells: &[Cell]) {
         row(&format!("plain, bytes {name}"), &format!("≤ {most}"), reached, |v| v <= most + 0.05);
     }
     for (side, name) in ["client", "server"].into_iter().enumerate() {
-        // The start and the end of a run are in the count, and timers, of which `strace` makes room
-        // for many by its slowness.
-        for (in_flight, most, room) in [(1, 3.0, 0.05), (64, 0.1, 0.01)] {
+        for (in_flight, most) in [(1, 3.0), (64, 0.1)] {
             let reached = pair(|costs| costs.syscalls, in_flight, side);
             let what = format!("plain at {in_flight}, system calls of the {name}");
-            row(&what, &format!("≤ {most}"), reached, |value| value <= most + room);
+            // The start and the end of a run are in the count.
+            row(&what, &format!("≤ {most}"), reached, |value| value <= most + 0.01);
         }
         let own = |count: Option<f64>| count.map(|count| count - OWN_ALLOCATIONS);
         let all = pair(|costs| costs.allocations, 64, side);
