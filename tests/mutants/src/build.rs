@@ -9,11 +9,9 @@ use serde_json::Value;
 use crate::list::Mutant;
 use crate::tree::{self, Places};
 
-const WHAT: [&str; 6] = [
+const WHAT: [&str; 4] = [
     "--profile=mutants",
     "--locked",
-    "--package=rpc-runtime",
-    "--package=rpc-tests",
     "--features=rpc-runtime/cas,rpc-runtime/test-util",
     "--message-format=json",
 ];
@@ -41,6 +39,7 @@ pub(crate) struct Binary {
 pub(crate) fn woven(
     place: &Path,
     listed: &[Mutant],
+    packages: &[String],
     mut refused: HashMap<u32, String>,
 ) -> Result<Woven, String> {
     let tree = std::path::absolute(place.join("tree")).map_err(|error| error.to_string())?;
@@ -48,7 +47,7 @@ pub(crate) fn woven(
     loop {
         let in_it: Vec<_> = listed.iter().filter(|it| !refused.contains_key(&it.id)).collect();
         let places = tree::write(&tree, &in_it)?;
-        let messages = cargo(&["test", "--no-run"], &tree, &target)?;
+        let messages = cargo(packages, &tree, &target)?;
         let wrong = complaints(&messages, &places)?;
         eprintln!("{} mutants, {} of them do not compile", in_it.len(), wrong.len());
         if wrong.is_empty() {
@@ -59,9 +58,10 @@ pub(crate) fn woven(
     }
 }
 
-fn cargo(command: &[&str], tree: &Path, target: &Path) -> Result<Vec<Value>, String> {
+fn cargo(packages: &[String], tree: &Path, target: &Path) -> Result<Vec<Value>, String> {
     let output = Command::new("cargo")
-        .args(command)
+        .args(["test", "--no-run"])
+        .args(packages.iter().map(|package| format!("--package={package}")))
         .args(WHAT)
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", target)

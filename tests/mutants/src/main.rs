@@ -36,6 +36,9 @@ struct Arguments {
     /// Only mutants whose name contains this.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Asks only the tests of this package. May be repeated.
+    #[arg(long, value_name = "NAME", default_values = ["rpc-runtime", "rpc-tests"])]
+    package: Vec<String>,
     /// Begins no mutant after so many minutes.
     #[arg(long, value_name = "MINUTES", default_value_t = 60.0)]
     minutes: f64,
@@ -77,7 +80,7 @@ fn work(arguments: &Arguments) -> Result<bool, String> {
     }
     if !arguments.report {
         let known = if arguments.again { HashMap::new() } else { ledger.known_unbuilt(&listed) };
-        let woven = build::woven(&place, &listed, known)?;
+        let woven = build::woven(&place, &listed, &arguments.package, known)?;
         ledger.unbuilt(&listed, &woven.refused)?;
         let settings = judge::Settings {
             budget: Duration::from_secs_f64(arguments.minutes * 60.0),
