@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::table::{load_average, median};
+use crate::usage::cpu_of_children;
 
 /// What `build-cost` is told.
 #[derive(clap::Args)]
@@ -17,6 +18,14 @@ pub(crate) struct Arguments {
     /// Builds as a release does.
     #[arg(long)]
     release: bool,
+}
+
+/// What a build from nothing took.
+#[derive(Clone, Copy)]
+struct Cost {
+    seconds: f64,
+    /// Of all its processes; busy neighbours make it longer too, but less.
+    cpu: f64,
 }
 
 /// A service that is built.
@@ -94,47 +103,49 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
     let services = services(&root);
     let place = tempfile::tempdir()?;
-    let mut seconds = vec![Vec::new(); services.len()];
+    let mut directories = Vec::new();
     let mut crates = Vec::new();
+    for service in &services {
+        let directory = write(&root, place.path(), service)?;
+        crates.push(count_crates(&directory)?);
+        directories.push(directory);
+    }
     let load = load_average();
-    for round in 0..arguments.rounds {
-        for (at, service) in services.iter().enumerate() {
-            let directory = write(place.path(), service)?;
-            if round == 0 {
-                crates.push(count_crates(&directory)?);
-            }
-            let target = tempfile::tempdir_in(place.path())?;
-            let mut build = cargo(&directory, "build");
-            build.arg("--offline").env("CARGO_TARGET_DIR", target.path());
-            if arguments.release {
-                build.arg("--release");
-            }
-            let begun = Instant::now();
-            succeed(&mut build)?;
-            seconds[at].push(begun.elapsed().as_secs_f64());
+    let mut costs = vec![Vec::new(); services.len()];
+    for _ in 0..arguments.rounds {
+        for (directory, costs) in directories.iter().zip(&mut costs) {
+            costs.push(build(directory, arguments.release)?);
         }
     }
     println!(
         "Built from nothing, {} time(s) by turns; load of the last minute before: {load}.\n",
         arguments.rounds
     );
-    println!("| minimal service | crates | seconds |\n| --- | ---: | ---: |");
-    for ((service, crates), seconds) in services.iter().zip(&crates).zip(&seconds) {
-        println!("| {} | {crates} | {:.1} |", service.name, median(seconds.iter().copied()));
+    print(&services, &crates, &costs);
+    Ok(())
+}
+
+fn print(services: &[Minimal], crates: &[usize], costs: &[Vec<Cost>]) {
+    println!("| minimal service | crates | seconds of CPU time | seconds |");
+    println!("| --- | ---: | ---: | ---: |");
+    for ((service, crates), costs) in services.iter().zip(crates).zip(costs) {
+        let middle = |figure: fn(&Cost) -> f64| median(costs.iter().map(figure));
+        let (cpu, seconds) = (middle(|cost| cost.cpu), middle(|cost| cost.seconds));
+        println!("| {} | {crates} | {cpu:.1} | {seconds:.1} |", service.name);
     }
     let tarpc = services.len() - 1;
     println!("\n| target | asked | reached | |\n| --- | ---: | ---: | --- |");
-    for at in 0..tarpc {
-        let ratio =
-            median(seconds[at].iter().zip(&seconds[tarpc]).map(|(ours, theirs)| ours / theirs));
-        let (time, fewer) = (verdict(ratio <= 1.5), verdict(crates[at] <= crates[tarpc]));
-        println!("| {}: time, × tarpc's | ≤ 1.5 | {ratio:.2} | {time} |", services[at].name);
-        println!(
-            "| {}: crates | ≤ {} | {} | {fewer} |",
-            services[at].name, crates[tarpc], crates[at]
-        );
+    for (at, Minimal { name, .. }) in services.iter().enumerate().take(tarpc) {
+        let ratio = |figure: fn(&Cost) -> f64| {
+            let rounds = costs[at].iter().zip(&costs[tarpc]);
+            median(rounds.map(|(ours, theirs)| figure(ours) / figure(theirs)))
+        };
+        let (cpu, time) = (ratio(|cost| cost.cpu), ratio(|cost| cost.seconds));
+        println!("| {name}: CPU time, × tarpc's | ≤ 1.5 | {cpu:.2} | {} |", verdict(cpu <= 1.5));
+        println!("| {name}: time, × tarpc's | ≤ 1.5 | {time:.2} | {} |", verdict(time <= 1.5));
+        let (ours, theirs) = (crates[at], crates[tarpc]);
+        println!("| {name}: crates | ≤ {theirs} | {ours} | {} |", verdict(ours <= theirs));
     }
-    Ok(())
 }
 
 fn verdict(holds: bool) -> &'static str {
@@ -160,7 +171,8 @@ fn services(root: &Path) -> Vec<Minimal> {
     ]
 }
 
-fn write(place: &Path, service: &Minimal) -> Result<PathBuf, Box<dyn Error>> {
+/// Writes a package, with the versions that this workspace has.
+fn write(root: &Path, place: &Path, service: &Minimal) -> Result<PathBuf, Box<dyn Error>> {
     let directory = place.join(service.name.replace([' ', ','], "-"));
     std::fs::create_dir_all(directory.join("src"))?;
     let manifest = format!(
@@ -170,7 +182,21 @@ fn write(place: &Path, service: &Minimal) -> Result<PathBuf, Box<dyn Error>> {
     );
     std::fs::write(directory.join("Cargo.toml"), manifest)?;
     std::fs::write(directory.join("src/main.rs"), service.source)?;
+    std::fs::copy(root.join("Cargo.lock"), directory.join("Cargo.lock"))?;
     Ok(directory)
+}
+
+fn build(directory: &Path, release: bool) -> Result<Cost, Box<dyn Error>> {
+    let target = tempfile::tempdir_in(directory)?;
+    let mut build = cargo(directory, "build");
+    build.arg("--offline").env("CARGO_TARGET_DIR", target.path());
+    if release {
+        build.arg("--release");
+    }
+    let (begun, before) = (Instant::now(), cpu_of_children());
+    succeed(&mut build)?;
+    let cpu = cpu_of_children() - before;
+    Ok(Cost { seconds: begun.elapsed().as_secs_f64(), cpu })
 }
 
 /// The crates that end up in the program or make its code, itself not counted.

@@ -122,6 +122,8 @@ impl Drop for Talking {
 pub(crate) struct Server {
     process: Talking,
     pub(crate) address: String,
+    /// Where it puts its files; a killed process does not tidy up.
+    _files: tempfile::TempDir,
 }
 
 impl Server {
@@ -133,9 +135,10 @@ impl Server {
 
     /// Starts what prints its address first.
     pub(crate) fn start_with(command: &mut Command) -> Result<Server, Box<dyn Error>> {
-        let mut process = Talking::start(command)?;
+        let files = tempfile::tempdir()?;
+        let mut process = Talking::start(command.env("TMPDIR", files.path()))?;
         let address = process.hear()?;
-        Ok(Server { process, address })
+        Ok(Server { process, address, _files: files })
     }
 
     pub(crate) fn id(&self) -> u32 {

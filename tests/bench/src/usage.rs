@@ -62,6 +62,16 @@ pub(crate) fn tell_when_asked() {
     });
 }
 
+/// CPU time of the processes that this one has started and that have ended, in seconds.
+pub(crate) fn cpu_of_children() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // A name, which may have spaces, ends with the last bracket.
+    let fields = status.rsplit(')').next().unwrap_or_default().split_ascii_whitespace();
+    let ticks: Option<Vec<f64>> = fields.skip(13).take(2).map(|field| field.parse().ok()).collect();
+    let ticks = ticks.filter(|ticks| ticks.len() == 2).map(|ticks| ticks.iter().sum());
+    ticks.unwrap_or(f64::NAN) / rustix::param::clock_ticks_per_second() as f64
+}
+
 fn resident_bytes() -> f64 {
     let pages = std::fs::read_to_string("/proc/self/statm").ok().and_then(|text| {
         text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<f64>().ok())

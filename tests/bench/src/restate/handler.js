@@ -1,6 +1,17 @@
-// The write of the other contenders, as a handler of Restate: an object for each account.
+// The work as handlers of Restate, from nothing that is kept to the write of the other contenders.
 const restate = require("@restatedev/restate-sdk");
 
+const answer = { id: 7, balance: 100 };
+
+const plain = restate.service({
+  name: "Plain",
+  handlers: {
+    nothing: async () => answer,
+    step: async (context) => context.run("work", () => answer),
+  },
+});
+
+// An object for each account.
 const account = restate.object({
   name: "Account",
   handlers: {
@@ -12,4 +23,4 @@ const account = restate.object({
   },
 });
 
-restate.serve({ services: [account], port: Number(process.env.HANDLER_PORT) });
+restate.serve({ services: [plain, account], port: Number(process.env.HANDLER_PORT) });

@@ -1,32 +1,28 @@
 //! Beside Restate, whose server keeps calls in a log of its own and asks a handler to do the work.
 //!
 //! Its server and its SDK are not built here: `npm install @restatedev/restate-server
-//! @restatedev/restate-sdk` puts them into a directory, which `--peer` names. The handler
+//! @restatedev/restate-sdk node@22` puts them into a directory, which `--peer` names. The handler
 //! (`handler.js`) runs in node; callers speak HTTP/1.1, a connection each (`http.rs`), and give each
-//! call an idempotency key. The work is the write of the other contenders.
+//! call an idempotency key. Our server is pinned to a core; theirs and the handler use all of them.
 
 mod http;
+mod peer;
 
-use std::cell::Cell;
 use std::error::Error;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::rc::Rc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::task::LocalSet;
 
-use self::http::Connection;
-use crate::contender::ours::{self, account_name};
+use self::peer::Restate;
+use crate::contender::ours::{self, account_name, transfer};
 use crate::process::{Program, Server};
 use crate::table::{load_average, median, progress, thousands};
 use crate::work::{Contender, IN_FLIGHT};
 
-/// How long its server may take until it serves.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// The server's package has the name of the platform at its end.
-const PACKAGES: &str = "node_modules/@restatedev";
+/// Before it is measured, each work is done for a while: node compiles what runs often.
+const WARM_UP: Duration = Duration::from_secs(4);
+const WARM_UP_IN_FLIGHT: usize = 64;
 
 /// What `restate` is told.
 #[derive(clap::Args)]
@@ -38,8 +34,42 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     rounds: u32,
     /// How long each measurement of a round takes.
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
     millis: u64,
+    /// How often its server is killed afterwards.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
+    deaths: u32,
+}
+
+/// What a handler of Restate does.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Keeps nothing beside the call itself.
+    Nothing,
+    /// One durable step.
+    Step,
+    /// The write of the other contenders: the state of an object.
+    Write,
+}
+
+impl Work {
+    const ALL: [Work; 3] = [Work::Nothing, Work::Step, Work::Write];
+
+    fn name(self) -> &'static str {
+        match self {
+            Work::Nothing => "Restate, nothing durable inside",
+            Work::Step => "Restate, one durable step",
+            Work::Write => "Restate, an object's state",
+        }
+    }
+
+    fn path(self, caller: u64) -> String {
+        match self {
+            Work::Nothing => "/Plain/nothing".to_owned(),
+            Work::Step => "/Plain/step".to_owned(),
+            Work::Write => format!("/Account/{}/write", account_name(caller)),
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -48,86 +78,138 @@ struct Measured {
     p50_micros: f64,
 }
 
-/// Measures and prints a table as Markdown.
+/// One round with so many calls in flight.
+struct Round {
+    ours: Measured,
+    theirs: [Measured; Work::ALL.len()],
+}
+
+/// All rounds with so many calls in flight.
+struct Rounds {
+    in_flight: usize,
+    each: Vec<Round>,
+}
+
+/// Measures and prints tables as Markdown.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let load = load_average();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let time = Duration::from_millis(arguments.millis);
-    let rounds = runtime.block_on(LocalSet::new().run_until(async {
-        let restate = Restate::start(&arguments.peer).await?;
-        let server = Server::start(&Program::this()?, Contender::WriteEmbedded)?;
-        let bar = progress(arguments.rounds as usize);
-        let mut rounds = Vec::new();
-        for _ in 0..arguments.rounds {
-            let mut round = Vec::new();
-            for in_flight in IN_FLIGHT {
-                let ours = ours(&server.address, in_flight, time).await?;
-                round.push((ours, restate.load(in_flight, time).await?));
-            }
-            rounds.push(round);
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        Ok::<_, Box<dyn Error>>(rounds)
-    }))?;
+    let (measured, deaths) = runtime.block_on(LocalSet::new().run_until(measure(arguments)))?;
     println!(
         "Medians of {} interleaved rounds of {} ms; load of the last minute before: {load}.\n",
         arguments.rounds, arguments.millis
     );
-    print(&rounds);
+    print(&measured);
+    verdict(&measured);
+    let worst = deaths.iter().copied().fold(0.0, f64::max);
+    println!("\n| its server, killed and started again at once: until a call is served | ms |");
+    println!("| --- | ---: |\n| median | {:.0} |", median(deaths.into_iter()));
+    println!("| longest of {} | {worst:.0} |", arguments.deaths);
     Ok(())
 }
 
-fn print(rounds: &[Vec<(Measured, Measured)>]) {
-    println!("| in flight | contender | calls/s | p50 µs |\n| ---: | --- | ---: | ---: |");
-    type Side = fn(&(Measured, Measured)) -> Measured;
-    let sides: [(&str, Side); 2] = [("write-embedded", |both| both.0), ("Restate", |both| both.1)];
-    for (at, in_flight) in IN_FLIGHT.into_iter().enumerate() {
-        for (name, side) in sides {
-            let of = |figure: fn(Measured) -> f64| {
-                median(rounds.iter().map(|round| figure(side(&round[at]))))
-            };
-            println!(
-                "| {in_flight} | {name} | {} | {:.0} |",
-                thousands(of(|m| m.per_second)),
-                of(|m| m.p50_micros)
-            );
+async fn measure(arguments: &Arguments) -> Result<(Vec<Rounds>, Vec<f64>), Box<dyn Error>> {
+    let time = Duration::from_millis(arguments.millis);
+    let mut restate = Restate::start(&arguments.peer).await?;
+    let server = Server::start(&Program::this()?, Contender::WriteEmbedded)?;
+    let bar = progress((arguments.rounds + arguments.deaths) as usize);
+    let mut measured = IN_FLIGHT.map(|in_flight| Rounds { in_flight, each: Vec::new() });
+    for work in Work::ALL {
+        restate.load(work, WARM_UP_IN_FLIGHT, WARM_UP).await?;
+    }
+    for _ in 0..arguments.rounds {
+        for rounds in &mut measured {
+            let ours = load_ours(&server.address, rounds.in_flight, time).await?;
+            let mut theirs = [ours; Work::ALL.len()];
+            for (measured, work) in theirs.iter_mut().zip(Work::ALL) {
+                *measured = restate.load(work, rounds.in_flight, time).await?;
+            }
+            rounds.each.push(Round { ours, theirs });
         }
+        bar.inc(1);
     }
-    let ratio = |at: usize, figure: fn(Measured) -> f64| {
-        median(rounds.iter().map(|round| figure(round[at].0) / figure(round[at].1)))
-    };
-    println!("\n| target | asked | reached | |\n| --- | ---: | ---: | --- |");
-    let holds = |holds| if holds { "holds" } else { "**does not hold**" };
-    for (at, in_flight) in IN_FLIGHT.into_iter().enumerate().skip(1) {
-        let times = ratio(at, |m| m.per_second);
-        println!(
-            "| calls/s at {in_flight}, × Restate's | ≥ 20 | {times:.1} | {} |",
-            holds(times >= 20.0)
-        );
+    let mut deaths = Vec::new();
+    for _ in 0..arguments.deaths {
+        deaths.push(restate.die().await?.as_secs_f64() * 1e3);
+        bar.inc(1);
     }
-    let p50 = ratio(0, |m| m.p50_micros);
-    println!("| p50 at 1, × Restate's | ≤ 0.1 | {p50:.3} | {} |", holds(p50 <= 0.1));
+    bar.finish_and_clear();
+    Ok((measured.into(), deaths))
 }
 
-async fn ours(address: &str, in_flight: usize, time: Duration) -> Result<Measured, Box<dyn Error>> {
-    let client = ours::connect(address).await?;
-    let callers = (0..in_flight).map(|caller| {
-        let client = client.clone();
-        move || {
-            let write = ours::write(client.clone(), caller);
-            async move {
-                write.await;
-                Ok(())
+impl Rounds {
+    fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
+        median(self.each.iter().map(figure))
+    }
+}
+
+fn print(measured: &[Rounds]) {
+    println!("| in flight | contender | calls/s | p50 µs | ours, × its calls/s | our p50, × its |");
+    println!("| ---: | --- | ---: | ---: | ---: | ---: |");
+    for rounds in measured {
+        let row = |name: &str, of: &dyn Fn(&Round) -> Measured| {
+            println!(
+                "| {} | {name} | {} | {:.0} | {:.1} | {:.3} |",
+                rounds.in_flight,
+                thousands(rounds.median(|round| of(round).per_second)),
+                rounds.median(|round| of(round).p50_micros),
+                rounds.median(|round| round.ours.per_second / of(round).per_second),
+                rounds.median(|round| round.ours.p50_micros / of(round).p50_micros),
+            );
+        };
+        row("write-embedded", &|round| round.ours);
+        for (at, work) in Work::ALL.into_iter().enumerate() {
+            row(work.name(), &|round| round.theirs[at]);
+        }
+    }
+}
+
+fn verdict(measured: &[Rounds]) {
+    println!("\n| target | asked | reached | |\n| --- | ---: | ---: | --- |");
+    let holds = |holds| if holds { "holds" } else { "**does not hold**" };
+    for (at, work) in Work::ALL.into_iter().enumerate() {
+        let name = work.name();
+        for rounds in measured {
+            let in_flight = rounds.in_flight;
+            if in_flight == 1 {
+                let p50 =
+                    rounds.median(|round| round.ours.p50_micros / round.theirs[at].p50_micros);
+                println!(
+                    "| {name}, at 1: our p50 × its | ≤ 0.1 | {p50:.3} | {} |",
+                    holds(p50 <= 0.1)
+                );
+            } else {
+                let times =
+                    rounds.median(|round| round.ours.per_second / round.theirs[at].per_second);
+                println!(
+                    "| {name}, at {in_flight}: our calls/s × its | ≥ 20 | {times:.1} | {} |",
+                    holds(times >= 20.0)
+                );
             }
+        }
+    }
+}
+
+async fn load_ours(
+    address: &str,
+    in_flight: usize,
+    time: Duration,
+) -> Result<Measured, Box<dyn Error>> {
+    let client = ours::connect(address).await?;
+    let callers = (0..in_flight as u64).map(|caller| {
+        let client = client.clone();
+        async move || match transfer(&client, caller).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
         }
     });
     drive(callers.collect(), time).await
 }
 
-/// Lets each caller make one call after the other, for this long.
-async fn drive<F: Future<Output = Result<(), String>> + 'static>(
-    callers: Vec<impl FnMut() -> F + 'static>,
+/// Lets each caller make one call after the other, for this long. Calls that end later, which with
+/// many slow ones would fill the time badly, do not count for the rate.
+async fn drive(
+    callers: Vec<impl AsyncFnMut() -> Result<(), String> + 'static>,
     time: Duration,
 ) -> Result<Measured, Box<dyn Error>> {
     let start = Instant::now();
@@ -135,146 +217,23 @@ async fn drive<F: Future<Output = Result<(), String>> + 'static>(
         .into_iter()
         .map(|mut call| {
             tokio::task::spawn_local(async move {
-                let mut each = Vec::new();
+                let (mut each, mut in_time) = (Vec::new(), 0u64);
                 while start.elapsed() < time {
                     let begun = Instant::now();
                     call().await?;
                     each.push(begun.elapsed().as_secs_f64() * 1e6);
+                    in_time += u64::from(start.elapsed() <= time);
                 }
-                Ok::<_, String>(each)
+                Ok::<_, String>((each, in_time))
             })
         })
         .collect();
-    let mut each = Vec::new();
+    let (mut all, mut in_time) = (Vec::new(), 0);
     for caller in running {
-        each.extend(caller.await??);
+        let (each, calls) = caller.await??;
+        all.extend(each);
+        in_time += calls;
     }
-    let per_second = each.len() as f64 / start.elapsed().as_secs_f64();
-    Ok(Measured { per_second, p50_micros: median(each.into_iter()) })
-}
-
-/// A running server of Restate with its handler; ended with this.
-struct Restate {
-    _processes: [Ended; 2],
-    _data: tempfile::TempDir,
-    ingress: String,
-    /// What makes idempotency keys differ.
-    calls: Rc<Cell<u64>>,
-}
-
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-impl Restate {
-    async fn start(peer: &Path) -> Result<Restate, Box<dyn Error>> {
-        let data = tempfile::tempdir()?;
-        let [ingress, admin, node, handler] = free_addresses()?;
-        let peer = peer.canonicalize()?;
-        let handler_port = handler.rsplit(':').next().unwrap_or_default();
-        let runs_handler = Command::new("node")
-            .args(["-e", include_str!("handler.js")])
-            .env("NODE_PATH", peer.join("node_modules"))
-            .env("HANDLER_PORT", handler_port)
-            .env("RESTATE_LOGGING", "ERROR")
-            .stdout(Stdio::null())
-            .spawn()?;
-        let serves = Command::new(server_program(&peer)?)
-            .current_dir(data.path())
-            .arg("--no-logo")
-            .env("RESTATE_LISTEN_MODE", "tcp")
-            .env("RESTATE_BASE_DIR", data.path())
-            .env("RESTATE_BIND_ADDRESS", &node)
-            .env("RESTATE_ADVERTISED_ADDRESS", format!("http://{node}"))
-            .env("RESTATE_INGRESS__BIND_ADDRESS", &ingress)
-            .env("RESTATE_ADMIN__BIND_ADDRESS", &admin)
-            .env("RESTATE_DISABLE_TELEMETRY", "true")
-            .env("RESTATE_LOG_FILTER", "error")
-            .stdout(Stdio::null())
-            .spawn()?;
-        let processes = [Ended(serves), Ended(runs_handler)];
-        let deployed = async {
-            while deploy(&admin, &handler).await.is_none() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            while !is_served(&ingress).await {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, deployed).await;
-        waited.map_err(|_| "Restate does not serve: see what it has printed")?;
-        Ok(Restate { _processes: processes, _data: data, ingress, calls: Rc::default() })
-    }
-
-    async fn load(&self, in_flight: usize, time: Duration) -> Result<Measured, Box<dyn Error>> {
-        let mut callers = Vec::new();
-        for caller in 0..in_flight as u64 {
-            let connection = Connection::open(&self.ingress).await?;
-            let connection = Rc::new(tokio::sync::Mutex::new(connection));
-            let path = Rc::new(format!("/Account/{}/write", account_name(caller)));
-            let calls = Rc::clone(&self.calls);
-            callers.push(move || {
-                calls.set(calls.get() + 1);
-                write(Rc::clone(&connection), Rc::clone(&path), calls.get())
-            });
-        }
-        drive(callers, time).await
-    }
-}
-
-async fn write(
-    connection: Rc<tokio::sync::Mutex<Connection>>,
-    path: Rc<String>,
-    call: u64,
-) -> Result<(), String> {
-    let key = format!("idempotency-key: call-{call}\r\n");
-    match connection.lock().await.ask("POST", &path, &key, "100").await {
-        Ok(200) => Ok(()),
-        Ok(status) => Err(format!("Restate answers with status {status}")),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Tells the server where the handler is; `None` if it does not listen yet.
-async fn deploy(admin: &str, handler: &str) -> Option<()> {
-    let mut connection = Connection::open(admin).await.ok()?;
-    let body = format!("{{\"uri\":\"http://{handler}\"}}");
-    match connection.ask("POST", "/deployments", "", &body).await {
-        Ok(200 | 201) => Some(()),
-        _ => None,
-    }
-}
-
-/// Whether a call is served: some time passes after the deployment.
-async fn is_served(ingress: &str) -> bool {
-    let Ok(mut connection) = Connection::open(ingress).await else { return false };
-    matches!(connection.ask("POST", "/Account/first/write", "", "100").await, Ok(200))
-}
-
-fn server_program(peer: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let packages = peer.join(PACKAGES);
-    let found = std::fs::read_dir(&packages)
-        .map_err(|error| {
-            format!("{}: {error}: is that where npm has installed it?", packages.display())
-        })?
-        .filter_map(Result::ok)
-        .map(|package| package.path().join("bin/restate-server"))
-        .find(|program| program.is_file());
-    Ok(found.ok_or("there is no server of Restate for this platform")?)
-}
-
-/// Four addresses of this machine that nobody listens on.
-fn free_addresses() -> Result<[String; 4], Box<dyn Error>> {
-    let listeners: Vec<TcpListener> =
-        (0..4).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let addresses: Vec<String> = listeners
-        .iter()
-        .map(|listener| Ok(listener.local_addr()?.to_string()))
-        .collect::<Result<_, std::io::Error>>()?;
-    Ok(addresses.try_into().expect("there are four"))
+    let per_second = in_time as f64 / time.as_secs_f64();
+    Ok(Measured { per_second, p50_micros: median(all.into_iter()) })
 }
