@@ -55,9 +55,11 @@ pub(super) struct Head {
     pub(super) last: Lsn,
 }
 
-/// A frame without changes, and room for its head.
-pub(super) fn begin() -> Vec<u8> {
-    vec![0; HEAD]
+/// A frame without changes, and room for its head; in the room of an old one.
+pub(super) fn begin(mut spare: Vec<u8>) -> Vec<u8> {
+    spare.clear();
+    spare.resize(HEAD, 0);
+    spare
 }
 
 /// Fills the head in.

@@ -38,10 +38,10 @@ pub(super) struct Span {
 }
 
 impl Generation {
-    /// An empty generation that follows the change `last`.
-    pub(super) fn after(last: Lsn) -> Generation {
+    /// An empty generation that follows the change `last`; it uses the room of an old frame.
+    pub(super) fn after(last: Lsn, spare: Vec<u8>) -> Generation {
         let span = Span { after: last, last, flush: Arc::default() };
-        Generation { frame: frame::begin(), span, permits: 0 }
+        Generation { frame: frame::begin(spare), span, permits: 0 }
     }
 
     /// The number of its next change.

@@ -266,7 +266,7 @@ mod tests {
 
     /// Appends a frame with the one change after `after`.
     fn append(log: &mut Log, after: u64, length: usize) {
-        let mut generation = Generation::after(Lsn(after));
+        let mut generation = Generation::after(Lsn(after), Vec::new());
         generation.next();
         generation.frame.resize(HEAD + length, after as u8);
         if !log.has_room(generation.frame.len()) {

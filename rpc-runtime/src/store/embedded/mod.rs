@@ -33,9 +33,11 @@
 //! | `error.rs` | [`OpenError`], and why an open store fails |
 //! | `open.rs` | opening: the directory, its lock, a new file, what is loaded |
 //! | `state.rs` | what the lock guards, and the rules for changing it |
+//! | `results.rs` | where recorded results lie in memory |
 //! | `shared.rs` | the lock, and the hand-over between callers and the two threads |
 //! | `generation.rs` | the changes that become durable together, and the wait for it |
 //! | `writer.rs` | the thread that makes generations durable |
+//! | `idle.rs` | how that thread waits for work |
 //! | `log.rs` | the file that it appends them to |
 //! | `frame.rs` | a generation in that file, byte by byte |
 //! | `checkpoint.rs` | the thread that puts them into the tree |
@@ -47,9 +49,11 @@ mod config;
 mod error;
 mod frame;
 mod generation;
+mod idle;
 mod layout;
 mod log;
 mod open;
+mod results;
 mod shared;
 mod snapshot;
 mod state;
@@ -215,7 +219,7 @@ impl Store for EmbeddedStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        StoreFuture::wait(self.shared.commit(commit))
+        self.shared.commit(commit)
     }
 
     fn open_session<'a>(

@@ -2,17 +2,19 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 use super::checkpoint::{Batch, WriteError};
 use super::error::{Failure, FailureCause, FlushError};
-use super::generation::Generation;
+use super::generation::{Flush, Generation};
+use super::idle::{Looks, Sign, Writer};
 use super::log::Log;
-use super::shown_after;
 use super::snapshot::Snapshot;
 use super::state::{Applied, Checkpoint, State};
 use crate::rule::{Captured, Rule, kept};
-use crate::store::{Commit, CommitOutcome, Committed, DocKey, StoreError, Versioned, limits};
+use crate::store::{
+    Commit, CommitOutcome, Committed, DocKey, StoreError, StoreFuture, Versioned, limits,
+};
 
 /// What the store and its threads share.
 #[derive(Debug)]
@@ -21,12 +23,32 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the writer thread.
     work: Condvar,
+    /// Tells the writer thread that there is work when it looks for it.
+    sign: Sign,
     /// Wakes the checkpoint thread.
     checkpoint_work: Condvar,
     /// One permit for each byte that may be applied and not durable. First come, first served.
     pub(super) room: Semaphore,
     max_permits: u32,
     pub(super) stops_after_failure: Captured,
+}
+
+/// What a commit is answered.
+struct Answer {
+    answer: CommitOutcome,
+    /// What must be durable first.
+    flush: Option<Arc<Flush>>,
+    /// What it is answered if that fails.
+    or: fn(FlushError) -> StoreError,
+}
+
+impl Answer {
+    async fn once_durable(self) -> Result<CommitOutcome, StoreError> {
+        if let Some(flush) = self.flush {
+            flush.wait().await.map_err(self.or)?;
+        }
+        Ok(self.answer)
+    }
 }
 
 impl Shared {
@@ -36,6 +58,7 @@ impl Shared {
             place,
             state: Mutex::new(state),
             work: Condvar::new(),
+            sign: Sign::default(),
             checkpoint_work: Condvar::new(),
             room: Semaphore::new(max_permits as usize),
             max_permits,
@@ -62,35 +85,54 @@ impl Shared {
         }
     }
 
-    pub(super) async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        limits::check(&commit)?;
+    /// A commit for which there is room is applied at once; all that is left is to wait.
+    pub(super) fn commit(
+        &self,
+        commit: Commit,
+    ) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
+        if let Err(error) = limits::check(&commit) {
+            return StoreFuture::ready(Err(error));
+        }
         let weight = u32::try_from(limits::weight(&commit)).unwrap_or(u32::MAX);
         let weight = weight.min(self.max_permits);
-        let Ok(permits) = self.room.acquire_many(weight).await else {
-            return Err(self.closed());
-        };
-        let applied = self.with_state(|state| state.apply(commit, permits.num_permits()))?;
-        if matches!(applied, Applied::Committed(..)) {
-            // The flush gives the room back.
-            permits.forget();
-        } else {
-            drop(permits);
+        match self.room.try_acquire_many(weight) {
+            Ok(permits) => match self.apply(commit, permits) {
+                Ok(Answer { answer, flush: None, .. }) => StoreFuture::ready(Ok(answer)),
+                Ok(answer) => StoreFuture::wait(answer.once_durable()),
+                Err(error) => StoreFuture::ready(Err(error)),
+            },
+            Err(TryAcquireError::Closed) => StoreFuture::ready(Err(self.closed())),
+            Err(TryAcquireError::NoPermits) => StoreFuture::wait(async move {
+                let Ok(permits) = self.room.acquire_many(weight).await else {
+                    return Err(self.closed());
+                };
+                self.apply(commit, permits)?.once_durable().await
+            }),
         }
-        match applied {
+    }
+
+    fn apply(&self, commit: Commit, permits: SemaphorePermit<'_>) -> Result<Answer, StoreError> {
+        let applied = self.with_state(|state| state.apply(commit, permits.num_permits()))?;
+        Ok(match applied {
             Applied::Committed(outcome, flush) => {
-                if kept(Rule::WaitForSync) {
-                    flush.wait().await.map_err(FlushError::for_write)?;
-                }
-                Ok(CommitOutcome::Committed(Committed::new(outcome)))
+                // The flush gives the room back.
+                permits.forget();
+                let answer = CommitOutcome::Committed(Committed::new(outcome));
+                let flush = kept(Rule::WaitForSync).then_some(flush);
+                Answer { answer, flush, or: FlushError::for_write }
             }
             Applied::Recorded(outcome, flush) => {
-                shown_after(flush, CommitOutcome::Recorded(Committed::new(outcome))).await
+                let answer = CommitOutcome::Recorded(Committed::new(outcome));
+                Answer { answer, flush, or: FlushError::for_read }
             }
             Applied::Refused(refusal, flush) => {
-                shown_after(flush, CommitOutcome::Refused(refusal)).await
+                let answer = CommitOutcome::Refused(refusal);
+                Answer { answer, flush, or: FlushError::for_read }
             }
-            Applied::Conflict => Ok(CommitOutcome::Conflict),
-        }
+            Applied::Conflict => {
+                Answer { answer: CommitOutcome::Conflict, flush: None, or: FlushError::for_read }
+            }
+        })
     }
 
     /// Runs one step under the lock, and wakes the writer thread if it left work.
@@ -105,13 +147,15 @@ impl Shared {
         let answer = step(&mut state).map_err(|cause| StoreError::Unavailable {
             cause: self.fail_locked(&mut state, "read", cause),
         })?;
-        let wake = state.writer_idle && state.has_work();
-        if wake {
-            state.writer_idle = false;
+        let mut writer = Writer::Works;
+        if state.writer != Writer::Works && state.has_work() {
+            writer = std::mem::replace(&mut state.writer, Writer::Works);
         }
         drop(state);
-        if wake {
-            self.work.notify_one();
+        match writer {
+            Writer::Works => {}
+            Writer::Looks => self.sign.show(),
+            Writer::Sleeps => self.work.notify_one(),
         }
         Ok(answer)
     }
@@ -120,8 +164,9 @@ impl Shared {
     ///
     /// Where it has no room in the log, a checkpoint that includes it has begun, and the log goes on
     /// with its other segment, or not at all if it does not fit there either.
-    pub(super) fn next_generation(&self, log: &mut Log) -> Option<Generation> {
+    pub(super) fn next_generation(&self, log: &mut Log, looks: &mut Looks) -> Option<Generation> {
         let mut state = self.lock();
+        let mut looked = false;
         loop {
             if state.failure().is_some() {
                 return None;
@@ -142,16 +187,24 @@ impl Shared {
                     Checkpoint::Idle | Checkpoint::Failed { .. } => return None,
                     Checkpoint::Wanted(_) | Checkpoint::Running => {}
                 }
+            } else if !looked && looks.pay() {
+                looked = true;
+                state.writer = Writer::Looks;
+                drop(state);
+                looks.look(&self.sign);
+                state = self.lock();
+                state.writer = Writer::Works;
+                continue;
             } else {
-                state.writer_idle = true;
+                state.writer = Writer::Sleeps;
             }
             state = self.wait(&self.work, state);
-            state.writer_idle = false;
+            state.writer = Writer::Works;
         }
     }
 
-    pub(super) fn end_flush(&self) {
-        self.lock().end_flush();
+    pub(super) fn end_flush(&self, frame: Vec<u8>) {
+        self.lock().end_flush(frame);
     }
 
     /// Waits for the end of the checkpoint that was begun last.

@@ -14,7 +14,9 @@ use super::checkpoint::{Batch, SessionChange};
 use super::error::{Failure, FailureCause, FlushError, RowError};
 use super::frame::{self, Change};
 use super::generation::{Flush, Generation, Lsn, Span};
+use super::idle::Writer;
 use super::log::Frame;
+use super::results::Results;
 use super::snapshot::Snapshot;
 use crate::id::{CallId, ClientId, Seq};
 use crate::rule::{Rule, kept};
@@ -23,6 +25,9 @@ use crate::store::sessions::{Record, Sessions, Settled, settle};
 use crate::store::{
     CallRef, Commit, DocKey, HashMap, Outcome, ReadVersion, Refusal, Version, Versioned, Write,
 };
+
+/// How large a frame may have grown and be used again: more than a disk is given at once, mostly.
+const MAX_SPARE: usize = 1 << 20;
 
 /// Everything applied.
 #[derive(Debug)]
@@ -42,8 +47,10 @@ pub(super) struct State {
     pub(super) checkpoint: Checkpoint,
     /// Why the store answers no more.
     failure: Option<Arc<Failure>>,
-    /// Whether the writer thread sleeps until there is work.
-    pub(super) writer_idle: bool,
+    /// The room of a frame that was written, for the next generation but one.
+    spare: Vec<u8>,
+    results: Results,
+    pub(super) writer: Writer,
     /// Whether the writer thread is to end once nothing is left to write.
     pub(super) closing: bool,
     /// Whether the writer thread has ended.
@@ -118,14 +125,16 @@ impl State {
     pub(super) fn new(sessions: Sessions<Recorded>, snapshot: Snapshot) -> State {
         State {
             sessions,
-            active: Generation::after(snapshot.last()),
+            active: Generation::after(snapshot.last(), Vec::new()),
             flushing: None,
             young: Young::default(),
             old: None,
             snapshot: Arc::new(snapshot),
             checkpoint: Checkpoint::Idle,
             failure: None,
-            writer_idle: false,
+            spare: Vec::new(),
+            results: Results::default(),
+            writer: Writer::Works,
             closing: false,
             writer_ended: false,
         }
@@ -246,15 +255,19 @@ impl State {
 
     /// Takes all that there is to write. From here to [`State::end_flush`] it is flushing.
     pub(super) fn begin_flush(&mut self) -> Generation {
-        let next = Generation::after(self.active.span.last);
+        let spare = std::mem::take(&mut self.spare);
+        let next = Generation::after(self.active.span.last, spare);
         let generation = std::mem::replace(&mut self.active, next);
         self.flushing = Some(generation.span.clone());
         generation
     }
 
-    /// What was flushing is durable.
-    pub(super) fn end_flush(&mut self) {
+    /// What was flushing is durable; its frame is of no more use.
+    pub(super) fn end_flush(&mut self, frame: Vec<u8>) {
         self.flushing = None;
+        if frame.capacity() <= MAX_SPARE {
+            self.spare = frame;
+        }
     }
 
     /// Whether everything that is taken from the active generation is in the tree.
@@ -338,7 +351,7 @@ impl State {
 
     /// What was found in the log is durable, and is not written again.
     pub(super) fn replayed(&mut self) {
-        self.active = Generation::after(self.active.span.last);
+        self.active = Generation::after(self.active.span.last, Vec::new());
     }
 
     /// Closes the store for good: what the active generation holds will not be written. Of what is
@@ -373,7 +386,7 @@ impl State {
             writes.truncate(1);
         }
         self.active.permits += permits;
-        let record = Record { hash: call.hash, outcome: result.clone() };
+        let record = Record { hash: call.hash, outcome: self.results.keep(&result) };
         frame::put_commit(&mut self.active.frame, &call, &record, &writes);
         let lsn = self.active.next();
         self.insert(lsn, call.id, call.watermark, record, writes);

@@ -1,27 +1,31 @@
 //! The writer thread: makes each generation durable with one write and one sync.
 //!
 //! It writes at once when it is idle, so a lone commit waits for nobody; whatever is committed
-//! while a sync runs makes up the next generation. There is no timer.
+//! while a sync runs makes up the next generation. There is no timer. How it waits for work stands
+//! in `idle.rs`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error::{FailureCause, FlushError};
-use super::generation::Generation;
+use super::generation::{Generation, Span};
+use super::idle::Looks;
 use super::log::Log;
 use super::{Shared, WriteError};
 
 /// Writes generations until the store is closed and nothing is left, or until it fails.
 pub(super) fn run(shared: &Shared, mut log: Log) {
-    while let Some(generation) = shared.next_generation(&mut log) {
-        let (span, permits) = (generation.span.clone(), generation.permits);
-        let written = catch_unwind(AssertUnwindSafe(|| write(shared, &mut log, generation)));
+    let mut looks = Looks::default();
+    while let Some(generation) = shared.next_generation(&mut log, &mut looks) {
+        let Generation { mut frame, span, permits } = generation;
+        let write = || write(shared, &mut log, &mut frame, &span);
+        let written = catch_unwind(AssertUnwindSafe(write));
         let written = written.unwrap_or_else(|panic| {
             let cause = FailureCause::panic(&*panic);
             Err(WriteError { step: "write", may_be_written: true, cause })
         });
         match written {
-            Ok(()) => shared.end_flush(),
-            Err(_) if !shared.stops_after_failure.kept() => shared.end_flush(),
+            Ok(()) => shared.end_flush(frame),
+            Err(_) if !shared.stops_after_failure.kept() => shared.end_flush(frame),
             Err(WriteError { step, may_be_written, cause }) => {
                 let failure = shared.fail(step, cause);
                 span.flush.finish(Err(if may_be_written {
@@ -38,9 +42,14 @@ pub(super) fn run(shared: &Shared, mut log: Log) {
     shared.end_writer();
 }
 
-fn write(shared: &Shared, log: &mut Log, mut generation: Generation) -> Result<(), WriteError> {
-    if log.has_room(generation.frame.len()) {
-        let appended = log.append(&mut generation.frame, &generation.span);
+fn write(
+    shared: &Shared,
+    log: &mut Log,
+    frame: &mut Vec<u8>,
+    span: &Span,
+) -> Result<(), WriteError> {
+    if log.has_room(frame.len()) {
+        let appended = log.append(frame, span);
         return appended.map_err(|error| WriteError {
             step: "make the last writes durable",
             may_be_written: error.may_be_written,

@@ -1,33 +1,36 @@
 //! Durable writes: the embedded store beside its engine with the same rows batched by hand, beside
-//! group commit written by hand without what makes a call happen once, and beside a bare sync.
+//! a store without what makes a call happen once, and beside a bare sync.
 //!
 //! | file | what stands in it |
 //! | --- | --- |
-//! | `mod.rs` | the rounds and the table |
+//! | `mod.rs` | the rounds |
+//! | `report.rs` | the table |
+//! | `bare.rs` | the bare sync |
 //! | `by_hand.rs` | the engine |
-//! | `hand_log.rs` | the same write without ids |
-//! | `store.rs` | the store |
+//! | `without_ids/` | the same write without ids |
+//! | `store.rs` | the store, and what drives both |
 
+mod bare;
 mod by_hand;
-mod hand_log;
+mod report;
 mod store;
+mod without_ids;
 
 use std::error::Error;
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use self::bare::Bare;
 use self::by_hand::ByHand;
-use self::hand_log::HandLog;
-use self::store::{Committer, block_on, drive};
-use crate::table::{load_average, median, progress, thousands};
+use self::store::{Committer, block_on, open_without_ids, run_without_ids};
+use crate::table::{load_average, median, progress};
 use crate::usage::Usage;
 
 const DOCUMENTS: u64 = 10_000;
 const DOCUMENT_BYTES: usize = 200;
 const RECORD_BYTES: usize = 100;
-const MANY: usize = 1024;
+/// How many commits are in flight, where the store is compared with the one without ids.
+const WIDTHS: [usize; 3] = [1, 64, 1024];
 
 /// What `durable` is told.
 #[derive(clap::Args)]
@@ -47,7 +50,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Copy)]
 struct Measured {
     per_second: f64,
-    /// Of what is timed: a commit, or a batch.
+    /// Of what is timed: a commit, a batch, or a sync.
     median_micros: f64,
     /// CPU time of all threads.
     cpu_micros: f64,
@@ -76,12 +79,12 @@ impl Measuring {
 
 /// One round of all measurements, taken right after each other.
 struct Round {
-    sync_micros: f64,
+    sync: Measured,
     lone_by_hand: Measured,
-    lone_in_store: Measured,
     many_by_hand: Measured,
-    many_in_store: Measured,
-    many_without_ids: Measured,
+    /// For each of [`WIDTHS`].
+    in_store: [Measured; WIDTHS.len()],
+    without_ids: [Measured; WIDTHS.len()],
 }
 
 /// Measures and prints a table as Markdown.
@@ -89,28 +92,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let place = tempfile::tempdir_in(&arguments.directory)
         .map_err(|error| format!("cannot write to {}: {error}", arguments.directory.display()))?;
     let time = Duration::from_millis(arguments.millis);
+    let mut bare = Bare::open(&place.path().join("sync"))?;
     let mut by_hand = ByHand::open(&place.path().join("by-hand"))?;
-    let without_ids = Rc::new(HandLog::open(&place.path().join("without-ids"))?);
     let bar = progress(arguments.rounds as usize);
     let load = load_average();
     let rounds = block_on(async {
         let committer = Committer::open(&place.path().join("store")).await?;
+        let plain = open_without_ids(&place.path().join("without-ids")).await?;
         let mut rounds = Vec::new();
-        for _ in 0..arguments.rounds {
+        for round in 0..arguments.rounds {
+            let sync = bare.run(time)?;
+            let (mut in_store, mut without_ids) = (Vec::new(), Vec::new());
+            for width in WIDTHS {
+                // Who comes first has what the one before has left to do.
+                if round % 2 == 0 {
+                    in_store.push(committer.run(width, time).await?);
+                }
+                without_ids.push(run_without_ids(&plain, width, time).await?);
+                if round % 2 == 1 {
+                    in_store.push(committer.run(width, time).await?);
+                }
+            }
+            let all = |found: Vec<Measured>| found.try_into().unwrap_or_else(|_| unreachable!());
             rounds.push(Round {
-                sync_micros: bare_sync(&place.path().join("sync"))?,
+                sync,
                 lone_by_hand: by_hand.run(1, time)?,
-                lone_in_store: committer.run(1, time).await?,
-                many_by_hand: by_hand.run(MANY, time)?,
-                many_in_store: committer.run(MANY, time).await?,
-                many_without_ids: {
-                    let log = Rc::clone(&without_ids);
-                    let write = move |document| {
-                        let log = Rc::clone(&log);
-                        async move { log.commit(document).await }
-                    };
-                    drive(MANY, time, write).await?
-                },
+                many_by_hand: by_hand.run(WIDTHS[2], time)?,
+                in_store: all(in_store),
+                without_ids: all(without_ids),
             });
             bar.inc(1);
         }
@@ -121,64 +130,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         "Medians of {} interleaved rounds of {} ms each; load of the last minute before: {load}.\n",
         arguments.rounds, arguments.millis
     );
-    print(&rounds);
+    report::print(&rounds);
     Ok(())
-}
-
-fn print(rounds: &[Round]) {
-    let of = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure));
-    println!("| what | commits/s | one takes, median | CPU time of a commit |");
-    println!("| --- | ---: | ---: | ---: |");
-    println!("| a page written in place and synced | | {:.0} µs | |", of(|r| r.sync_micros));
-    type Figure = fn(&Round) -> Measured;
-    let rows: [(&str, Figure); 5] = [
-        ("the engine by hand, 1 commit a transaction", |r| r.lone_by_hand),
-        ("the store, 1 commit in flight", |r| r.lone_in_store),
-        ("the engine by hand, 1,024 commits a transaction", |r| r.many_by_hand),
-        ("the store, 1,024 commits in flight", |r| r.many_in_store),
-        ("the same write without ids, 1,024 in flight", |r| r.many_without_ids),
-    ];
-    for (what, figure) in rows {
-        let per_second = thousands(median(rounds.iter().map(|r| figure(r).per_second)));
-        let micros = median(rounds.iter().map(|r| figure(r).median_micros));
-        let cpu = median(rounds.iter().map(|r| figure(r).cpu_micros));
-        println!("| {what} | {per_second} | {micros:.0} µs | {cpu:.1} µs |");
-    }
-    println!("\n| target | asked | reached | |\n| --- | ---: | ---: | --- |");
-    let many = of(|r| r.many_in_store.per_second / r.many_by_hand.per_second);
-    let lone = of(|r| r.lone_in_store.median_micros / r.lone_by_hand.median_micros);
-    let one_sync = of(|r| r.lone_in_store.median_micros / r.sync_micros);
-    let books = of(|r| r.many_in_store.per_second / r.many_without_ids.per_second);
-    let books_cpu = of(|r| r.many_without_ids.cpu_micros / r.many_in_store.cpu_micros);
-    let holds = |holds| if holds { "holds" } else { "**does not hold**" };
-    println!(
-        "| group commit, of the engine by hand | ≥ 0.80 | {many:.2} | {} |",
-        holds(many >= 0.8)
-    );
-    println!("| a lone commit, × the engine's | ≤ 1.15 | {lone:.2} | {} |", holds(lone <= 1.15));
-    println!("| a lone commit, × a sync | ≤ 1.15 | {one_sync:.2} | {} |", holds(one_sync <= 1.15));
-    println!(
-        "| the store, of the same write without ids | ≥ 0.95 | {books:.2} | {} |",
-        holds(books >= 0.95)
-    );
-    println!(
-        "| the same by CPU time, which also hides nothing behind the disk | | {books_cpu:.2} | |"
-    );
-}
-
-/// The median time to write a page of a file and make it durable.
-fn bare_sync(path: &Path) -> Result<f64, Box<dyn Error>> {
-    let file = std::fs::File::create(path)?;
-    file.write_all_at(&[0; 1 << 20], 0)?;
-    file.sync_all()?;
-    let mut each = Vec::new();
-    for round in 0..100_u64 {
-        let begun = Instant::now();
-        file.write_all_at(&[round as u8; 4096], (round % 256) * 4096)?;
-        file.sync_data()?;
-        each.push(begun.elapsed().as_secs_f64() * 1e6);
-    }
-    Ok(median(each.into_iter()))
 }
 
 fn document_number(document: u64) -> String {

@@ -1,6 +1,8 @@
-//! The embedded store itself: one session, and this many commits in flight at once.
+//! The embedded store itself: one session, and this many commits in flight at once. The same for the
+//! store without ids.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::path::Path;
 use std::rc::Rc;
@@ -17,15 +19,25 @@ use rpc::store::{
 use rpc::time::WallTime;
 use tokio::task::LocalSet;
 
+use super::without_ids::{self, WithoutIds};
 use super::{DOCUMENT_BYTES, DOCUMENTS, Measured, Measuring, RECORD_BYTES, document_number};
+
+/// How many documents a commit has that fills a store.
+const AT_ONCE: usize = 50;
+
+/// The calls of a session from the first that is not acknowledged: whether each has ended.
+struct Calls {
+    first: u64,
+    ended: VecDeque<bool>,
+}
 
 /// An open store with the documents in it, and a session.
 pub(super) struct Committer {
     store: Arc<EmbeddedStore>,
     session: SessionId,
-    /// The session's calls that are not acknowledged, lowest first; and the next one's number.
-    open: RefCell<std::collections::BTreeSet<u64>>,
-    next: Cell<u64>,
+    calls: RefCell<Calls>,
+    /// When all calls were sent, as far as the store is told: who measures would pay for the clock.
+    born: WallTime,
 }
 
 impl Committer {
@@ -34,12 +46,10 @@ impl Committer {
         let lease = Lease::from(WallTime::now(), Lease::DEFAULT);
         let (who, secret) = (Identity::anonymous(), SessionSecret([7; 16]));
         let session = store.open_session(&who, secret, lease).await?;
-        let next = Cell::new(1);
-        let committer = Rc::new(Committer { store, session, open: RefCell::default(), next });
-        const AT_ONCE: u64 = 50;
-        for first in (0..DOCUMENTS).step_by(AT_ONCE as usize) {
-            let documents: Vec<u64> = (first..DOCUMENTS.min(first + AT_ONCE)).collect();
-            committer.commit(&documents).await?;
+        let calls = RefCell::new(Calls { first: 1, ended: VecDeque::new() });
+        let committer = Rc::new(Committer { store, session, calls, born: WallTime::now() });
+        for documents in all_documents().chunks(AT_ONCE) {
+            committer.commit(documents).await?;
         }
         Ok(committer)
     }
@@ -59,9 +69,7 @@ impl Committer {
     }
 
     async fn commit(&self, documents: &[u64]) -> Result<(), Box<dyn Error>> {
-        let seq = self.next.get();
-        self.next.set(seq + 1);
-        self.open.borrow_mut().insert(seq);
+        let seq = self.calls.borrow_mut().begin();
         // A document that others change meanwhile is read again, as the runtime does.
         loop {
             match self.store.commit(self.draft(seq, documents).await?).await? {
@@ -70,7 +78,7 @@ impl Committer {
                 other => return Err(format!("a new call is applied, not {other:?}").into()),
             }
         }
-        self.open.borrow_mut().remove(&seq);
+        self.calls.borrow_mut().end(seq);
         Ok(())
     }
 
@@ -80,10 +88,10 @@ impl Committer {
                 id: CallId { client: self.session.client, seq: Seq(seq) },
                 incarnation: Incarnation::FIRST,
                 attempt: Attempt::FIRST,
-                born: WallTime::now(),
+                born: self.born,
                 hash: ArgumentHash::of(1, &seq.to_le_bytes()),
                 anchor: None,
-                watermark: Seq(*self.open.borrow().first().expect("this call is open")),
+                watermark: Seq(self.calls.borrow().first),
             },
             reads: Vec::new(),
             writes: Vec::new(),
@@ -99,8 +107,62 @@ impl Committer {
     }
 }
 
+impl Calls {
+    fn begin(&mut self) -> u64 {
+        self.ended.push_back(false);
+        self.first + self.ended.len() as u64 - 1
+    }
+
+    fn end(&mut self, seq: u64) {
+        self.ended[(seq - self.first) as usize] = true;
+        while self.ended.front() == Some(&true) {
+            self.ended.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+/// Fills the store without ids.
+pub(super) async fn open_without_ids(directory: &Path) -> Result<Rc<WithoutIds>, Box<dyn Error>> {
+    let store = Rc::new(WithoutIds::open(directory)?);
+    for documents in all_documents().chunks(AT_ONCE) {
+        commit_without_id(&store, documents).await?;
+    }
+    Ok(store)
+}
+
+/// As [`Committer::run`].
+pub(super) async fn run_without_ids(
+    store: &Rc<WithoutIds>,
+    in_flight: usize,
+    time: Duration,
+) -> Result<Measured, Box<dyn Error>> {
+    let store = Rc::clone(store);
+    drive(in_flight, time, move |document| {
+        let store = Rc::clone(&store);
+        async move { commit_without_id(&store, &[document]).await }
+    })
+    .await
+}
+
+async fn commit_without_id(store: &WithoutIds, documents: &[u64]) -> Result<(), Box<dyn Error>> {
+    loop {
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
+        for document in documents {
+            let key = DocKey::new("account", &document_number(*document))?;
+            let (_, read) = store.read(&key)?;
+            reads.push(read);
+            let body = Some(vec![b'd'; DOCUMENT_BYTES].into());
+            writes.push(without_ids::Write { key, body });
+        }
+        if store.commit(reads, writes).await? {
+            return Ok(());
+        }
+    }
+}
+
 /// Writes documents drawn by chance, so many at once, for this long.
-pub(super) async fn drive<F: Future<Output = Result<(), Box<dyn Error>>> + 'static>(
+async fn drive<F: Future<Output = Result<(), Box<dyn Error>>> + 'static>(
     in_flight: usize,
     time: Duration,
     write: impl Fn(u64) -> F + Clone + 'static,
@@ -128,6 +190,10 @@ pub(super) async fn drive<F: Future<Output = Result<(), Box<dyn Error>>> + 'stat
         each.extend(caller.await??);
     }
     Ok(measuring.end(each.len(), each))
+}
+
+fn all_documents() -> Vec<u64> {
+    (0..DOCUMENTS).collect()
 }
 
 /// Runs what spawns local tasks.
