@@ -292,12 +292,8 @@ impl Call {
 
     /// Whether it is certain that no attempt took effect: each was refused, or never sent.
     pub(super) fn was_never_run(&self) -> bool {
-        let refused = self.rare().refused;
-        if kept(Rule::RefusalForItsAttempt) {
-            refused >= self.attempts
-        } else {
-            refused > 0 || self.attempts == 0
-        }
+        let each = if kept(Rule::RefusalForItsAttempt) { u32::MAX } else { 1 };
+        self.rare().refused >= self.attempts.min(each)
     }
 
     #[inline]
@@ -365,5 +361,83 @@ mod tests {
     #[test]
     fn a_usual_call_fits_two_cache_lines() {
         assert!(size_of::<Call>() <= 128, "{}", size_of::<Call>());
+    }
+
+    const HERE: EndpointId = EndpointId(0);
+    const THERE: EndpointId = EndpointId(1);
+
+    /// A call that was made at 1, and not sent yet.
+    fn made(options: Option<CallOptions>) -> Call {
+        let mut call = Call::vacant();
+        call.begin(NewCall {
+            kind: Kind::Write,
+            method: MethodId(0),
+            options: options.map(Box::new),
+            client: ClientId(1),
+            made_at: Time(1),
+            deadline: Time::NEVER,
+            arguments: Vec::new(),
+            waker: None,
+        });
+        call
+    }
+
+    fn send(call: &mut Call, now: u64, endpoint: EndpointId) {
+        call.attempts += 1;
+        call.note_sent(Time(now), endpoint, ClientId(1), Time(now + 5));
+    }
+
+    #[test]
+    fn a_usual_call_needs_nothing_rare() {
+        let mut call = made(None);
+        send(&mut call, 10, HERE);
+        assert!(call.rare.is_none());
+        assert_eq!(call.asked_at(), Time(10));
+    }
+
+    #[test]
+    fn an_answer_is_measured_from_the_latest_send() {
+        let mut call = made(Some(CallOptions::USUAL));
+        send(&mut call, 10, HERE);
+        assert_eq!(call.asked_at(), Time(10), "not from when it was made");
+        send(&mut call, 20, HERE);
+        assert_eq!(call.asked_at(), Time(20));
+        send(&mut call, 30, THERE);
+        assert_eq!(call.asked_at(), Time(30));
+    }
+
+    #[test]
+    fn an_answer_of_a_run_that_was_joined_is_measured_from_the_send_before() {
+        let mut call = made(None);
+        send(&mut call, 10, HERE);
+        send(&mut call, 20, HERE);
+        assert_eq!(call.asked_at(), Time(20), "nothing says yet that it runs");
+        call.note_in_progress(Time(30));
+        assert_eq!(call.asked_at(), Time(10));
+        send(&mut call, 30, HERE);
+        call.note_in_progress(Time(40));
+        assert_eq!(call.asked_at(), Time(10), "however often it is asked for");
+        send(&mut call, 40, THERE);
+        assert_eq!(call.asked_at(), Time(40), "another server runs it anew");
+    }
+
+    #[test]
+    fn any_answer_ends_a_row_of_silent_time_outs() {
+        let mut call = made(None);
+        call.rare_mut().silent = 3;
+        call.note_heard();
+        assert_eq!(call.rare().silent, 0);
+    }
+
+    #[test]
+    fn a_call_was_never_run_if_each_of_its_attempts_was_refused() {
+        let mut call = made(None);
+        assert!(call.was_never_run());
+        send(&mut call, 10, HERE);
+        assert!(!call.was_never_run());
+        call.rare_mut().refused = 1;
+        assert!(call.was_never_run());
+        send(&mut call, 20, HERE);
+        assert!(!call.was_never_run(), "a refusal speaks only for its attempt");
     }
 }

@@ -25,6 +25,7 @@ use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 
 use self::servers::{Job, Server};
+use super::call::{Call, CallState};
 use super::{
     CallOptions, CallOutcome, ClientConfig, Core, EndpointId, Event, Hedge, Settled, StartError,
 };
@@ -364,7 +365,21 @@ impl Pair {
         }
         let mut woken = Vec::new();
         self.core.poll_wakers(&mut woken);
+        self.check_counts();
         assert!(self.core.ring.len() <= 4 * WINDOW as usize, "the client's table is bounded");
+    }
+
+    /// What the client counts of its calls is what a look at all of them says.
+    fn check_counts(&self) {
+        let pending = || self.core.ring.iter().filter(|(_, call)| call.is_pending());
+        let unsent = pending().filter(|(_, call)| call.state != CallState::Sent).count();
+        assert_eq!(self.core.unsent, unsent);
+        for (endpoint, index) in self.core.endpoints.iter().zip(0..) {
+            let here =
+                |call: &Call| call.state == CallState::Sent && call.endpoint == EndpointId(index);
+            let in_flight = pending().filter(|(_, call)| here(call)).count();
+            assert_eq!(endpoint.in_flight as usize, in_flight, "at server {index}");
+        }
     }
 
     fn note_told(&mut self, seq: Seq, outcome: &CallOutcome, payload: &[u8]) {
@@ -466,7 +481,8 @@ fn at_once<T>(future: StoreFuture<'_, T>) -> T {
     }
 }
 
-fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
+/// The frames in these bytes.
+pub(super) fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut decoder = FrameDecoder::new(1 << 20);
     let (mut input, mut frames) = (bytes, Vec::new());
     loop {
