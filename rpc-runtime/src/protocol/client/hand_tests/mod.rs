@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::pair_tests::cut;
+use super::pair_tests::{check_counts, cut};
 use super::{ClientConfig, Core, EndpointId, Event, Settled};
 use crate::id::{Attempt, ClientId, Incarnation, MethodId, Seq, SessionId, SessionSecret};
 use crate::schema::Schema;
@@ -171,6 +171,7 @@ impl Hand {
 
     /// What a server has heard since it was asked last.
     fn heard(&mut self, server: u16) -> Vec<Heard> {
+        check_counts(&self.core);
         let mut bytes = Vec::new();
         self.core.poll_transmit(EndpointId(server), &mut bytes);
         cut(&bytes).iter().map(|frame| Heard::decode(frame)).collect()

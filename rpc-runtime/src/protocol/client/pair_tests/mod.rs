@@ -365,21 +365,8 @@ impl Pair {
         }
         let mut woken = Vec::new();
         self.core.poll_wakers(&mut woken);
-        self.check_counts();
+        check_counts(&self.core);
         assert!(self.core.ring.len() <= 4 * WINDOW as usize, "the client's table is bounded");
-    }
-
-    /// What the client counts of its calls is what a look at all of them says.
-    fn check_counts(&self) {
-        let pending = || self.core.ring.iter().filter(|(_, call)| call.is_pending());
-        let unsent = pending().filter(|(_, call)| call.state != CallState::Sent).count();
-        assert_eq!(self.core.unsent, unsent);
-        for (endpoint, index) in self.core.endpoints.iter().zip(0..) {
-            let here =
-                |call: &Call| call.state == CallState::Sent && call.endpoint == EndpointId(index);
-            let in_flight = pending().filter(|(_, call)| here(call)).count();
-            assert_eq!(endpoint.in_flight as usize, in_flight, "at server {index}");
-        }
     }
 
     fn note_told(&mut self, seq: Seq, outcome: &CallOutcome, payload: &[u8]) {
@@ -478,6 +465,19 @@ fn at_once<T>(future: StoreFuture<'_, T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => answer,
         Poll::Pending => panic!("a memory store never waits"),
+    }
+}
+
+/// What the client counts of its calls is what a look at all of them says.
+pub(super) fn check_counts(core: &Core) {
+    let pending = || core.ring.iter().filter(|(_, call)| call.is_pending());
+    let unsent = pending().filter(|(_, call)| call.state != CallState::Sent).count();
+    assert_eq!(core.unsent, unsent);
+    for (endpoint, index) in core.endpoints.iter().zip(0..) {
+        let here =
+            |call: &Call| call.state == CallState::Sent && call.endpoint == EndpointId(index);
+        let in_flight = pending().filter(|(_, call)| here(call)).count();
+        assert_eq!(endpoint.in_flight as usize, in_flight, "at server {index}");
     }
 }
 
