@@ -81,4 +81,13 @@ mod tests {
         let later = now + Duration::from_secs(1);
         assert_eq!((0..100).filter(|_| budget.withdraw(later)).count(), 10);
     }
+
+    #[test]
+    fn asking_often_loses_none_of_the_trickle() {
+        let mut budget = RetryBudget::new(0, 10);
+        while budget.withdraw(Time::ZERO) {}
+        // Each time less has passed than earns a hundredth of a re-send.
+        let second = (1..=2_500).map(|index| Time(index * 400));
+        assert_eq!(second.filter(|now| budget.withdraw(*now)).count(), 8, "of ten");
+    }
 }

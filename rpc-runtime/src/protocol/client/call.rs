@@ -127,7 +127,7 @@ pub(super) struct Rare {
     pub(super) silent: u32,
     /// The server has said that it runs the latest attempt: the next send only asks again.
     pub(super) in_progress: bool,
-    /// The send before the latest.
+    /// The send before the latest, if there was one.
     sent_before: Time,
     /// When the run was asked for that will answer: at the latest send, or, if that has only joined
     /// a run, at the send before. Measured from the join, a slow server would look fast.
@@ -219,10 +219,7 @@ impl Call {
         (*next_at, *deadline) = (Time::NEVER, new.deadline);
         *buffer = new.arguments;
         (*outcome, *waker) = (None, new.waker);
-        *rare = new.options.map(|options| {
-            let (sent_before, asked_at) = (new.made_at, new.made_at);
-            Box::new(Rare { options: *options, sent_before, asked_at, ..Rare::NONE })
-        });
+        *rare = new.options.map(|options| Box::new(Rare { options: *options, ..Rare::NONE }));
     }
 
     /// Begins a call that was sent at once, but does not know the time yet: its deadline is what is
@@ -254,7 +251,7 @@ impl Call {
         (self.made_at, self.sent_at, self.next_at) = (now, now, next_at);
         self.deadline = now.after(self.deadline.0);
         if let Some(rare) = &mut self.rare {
-            (rare.sent_before, rare.asked_at) = (now, now);
+            rare.asked_at = now;
         }
     }
 
@@ -267,10 +264,8 @@ impl Call {
     /// Notes something out of the usual.
     #[inline]
     pub(super) fn rare_mut(&mut self) -> &mut Rare {
-        let (made_at, sent_at) = (self.made_at, self.sent_at);
-        self.rare.get_or_insert_with(|| {
-            Box::new(Rare { sent_before: made_at, asked_at: sent_at, ..Rare::NONE })
-        })
+        let asked_at = self.sent_at;
+        self.rare.get_or_insert_with(|| Box::new(Rare { asked_at, ..Rare::NONE }))
     }
 
     #[inline]
@@ -292,12 +287,8 @@ impl Call {
 
     /// Whether it is certain that no attempt took effect: each was refused, or never sent.
     pub(super) fn was_never_run(&self) -> bool {
-        let refused = self.rare().refused;
-        if kept(Rule::RefusalForItsAttempt) {
-            refused >= self.attempts
-        } else {
-            refused > 0 || self.attempts == 0
-        }
+        let each = if kept(Rule::RefusalForItsAttempt) { u32::MAX } else { 1 };
+        self.rare().refused >= self.attempts.min(each)
     }
 
     #[inline]
@@ -342,11 +333,14 @@ impl Call {
     /// The endpoint runs the latest attempt, and is asked again at `next_at`.
     pub(super) fn note_in_progress(&mut self, next_at: Time) {
         self.next_at = next_at;
+        let may_have_joined = self.attempts > 1;
         let rare = self.rare_mut();
         rare.in_progress = true;
         if !rare.runs_there {
             rare.runs_there = true;
-            rare.asked_at = rare.sent_before;
+            if may_have_joined {
+                rare.asked_at = rare.sent_before;
+            }
         }
     }
 
@@ -365,5 +359,114 @@ mod tests {
     #[test]
     fn a_usual_call_fits_two_cache_lines() {
         assert!(size_of::<Call>() <= 128, "{}", size_of::<Call>());
+    }
+
+    const HERE: EndpointId = EndpointId(0);
+    const THERE: EndpointId = EndpointId(1);
+
+    /// A call that was made at 1, and not sent yet.
+    fn made(options: Option<CallOptions>) -> Call {
+        let mut call = Call::vacant();
+        call.begin(NewCall {
+            kind: Kind::Write,
+            method: MethodId(0),
+            options: options.map(Box::new),
+            client: ClientId(1),
+            made_at: Time(1),
+            deadline: Time::NEVER,
+            arguments: Vec::new(),
+            waker: None,
+        });
+        call
+    }
+
+    fn send(call: &mut Call, now: u64, endpoint: EndpointId) {
+        call.attempts += 1;
+        call.note_sent(Time(now), endpoint, ClientId(1), Time(now + 5));
+    }
+
+    #[test]
+    fn a_usual_call_needs_nothing_rare() {
+        let mut call = made(None);
+        send(&mut call, 10, HERE);
+        assert!(call.rare.is_none());
+        assert_eq!(call.asked_at(), Time(10));
+    }
+
+    #[test]
+    fn an_answer_is_measured_from_the_latest_send() {
+        let mut call = made(Some(CallOptions::USUAL));
+        send(&mut call, 10, HERE);
+        assert_eq!(call.asked_at(), Time(10), "not from when it was made");
+        send(&mut call, 20, HERE);
+        assert_eq!(call.asked_at(), Time(20));
+        send(&mut call, 30, THERE);
+        assert_eq!(call.asked_at(), Time(30));
+    }
+
+    #[test]
+    fn an_answer_of_a_run_that_was_joined_is_measured_from_the_send_before() {
+        let mut call = made(None);
+        send(&mut call, 10, HERE);
+        send(&mut call, 20, HERE);
+        assert_eq!(call.asked_at(), Time(20), "nothing says yet that it runs");
+        call.note_in_progress(Time(30));
+        assert_eq!(call.asked_at(), Time(10));
+        send(&mut call, 30, HERE);
+        call.note_in_progress(Time(40));
+        assert_eq!(call.asked_at(), Time(10), "however often it is asked for");
+        send(&mut call, 40, THERE);
+        assert_eq!(call.asked_at(), Time(40), "another server runs it anew");
+    }
+
+    #[test]
+    fn a_first_send_has_joined_no_run() {
+        for options in [None, Some(CallOptions::USUAL)] {
+            let mut call = made(options);
+            send(&mut call, 10, HERE);
+            call.note_in_progress(Time(20));
+            assert_eq!(call.asked_at(), Time(10), "not from when it was made");
+        }
+    }
+
+    #[test]
+    fn a_call_without_a_time_is_measured_from_when_it_is_told_one() {
+        for is_unusual in [false, true] {
+            let (endpoint, client, waker) = (HERE, ClientId(1), Waker::noop().clone());
+            let mut call = Call::vacant();
+            call.begin_sent(Kind::Write, MethodId(0), endpoint, client, 5, Vec::new(), waker);
+            if is_unusual {
+                call.rare_mut().settle = true;
+            }
+            call.note_time(Time(10), Time(20));
+            assert_eq!(call.asked_at(), Time(10));
+            assert_eq!(call.deadline, Time(15));
+        }
+    }
+
+    #[test]
+    fn a_call_keeps_its_options() {
+        let call = made(Some(CallOptions { max_attempts: 3, ..CallOptions::USUAL }));
+        assert_eq!(call.options().max_attempts, 3);
+    }
+
+    #[test]
+    fn any_answer_ends_a_row_of_silent_time_outs() {
+        let mut call = made(None);
+        call.rare_mut().silent = 3;
+        call.note_heard();
+        assert_eq!(call.rare().silent, 0);
+    }
+
+    #[test]
+    fn a_call_was_never_run_if_each_of_its_attempts_was_refused() {
+        let mut call = made(None);
+        assert!(call.was_never_run());
+        send(&mut call, 10, HERE);
+        assert!(!call.was_never_run());
+        call.rare_mut().refused = 1;
+        assert!(call.was_never_run());
+        send(&mut call, 20, HERE);
+        assert!(!call.was_never_run(), "a refusal speaks only for its attempt");
     }
 }

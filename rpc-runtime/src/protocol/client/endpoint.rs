@@ -145,3 +145,28 @@ impl Endpoint {
         self.unacked_since = Time::NEVER;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_many_calls_in_flight_one_in_seven_is_measured() {
+        let mut endpoint = Endpoint::new(String::new());
+        let measured =
+            |endpoint: &Endpoint| (1..=70).filter(|seq| endpoint.samples(Seq(*seq))).count();
+        for (in_flight, expected) in [(0, 70), (63, 70), (64, 10), (65, 10)] {
+            endpoint.in_flight = in_flight;
+            assert_eq!(measured(&endpoint), expected, "{in_flight}");
+        }
+    }
+
+    #[test]
+    fn each_method_is_measured_on_its_own() {
+        let mut endpoint = Endpoint::new(String::new());
+        endpoint.add_rtt(MethodId(1), 1_000);
+        assert!(endpoint.rtt(MethodId(0)).is_none());
+        assert_eq!(endpoint.rtt(MethodId(1)).and_then(Rtt::timeout), Some(3_000));
+        assert!(endpoint.rtt(MethodId(2)).is_none());
+    }
+}

@@ -29,6 +29,8 @@ mod call;
 mod config;
 mod connect;
 mod endpoint;
+#[cfg(test)]
+mod hand_tests;
 mod outcome;
 #[cfg(test)]
 mod pair_tests;

@@ -25,6 +25,7 @@ use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 
 use self::servers::{Job, Server};
+use super::call::{Call, CallState};
 use super::{
     CallOptions, CallOutcome, ClientConfig, Core, EndpointId, Event, Hedge, Settled, StartError,
 };
@@ -364,6 +365,7 @@ impl Pair {
         }
         let mut woken = Vec::new();
         self.core.poll_wakers(&mut woken);
+        check_counts(&self.core);
         assert!(self.core.ring.len() <= 4 * WINDOW as usize, "the client's table is bounded");
     }
 
@@ -466,7 +468,21 @@ fn at_once<T>(future: StoreFuture<'_, T>) -> T {
     }
 }
 
-fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
+/// What the client counts of its calls is what a look at all of them says.
+pub(super) fn check_counts(core: &Core) {
+    let pending = || core.ring.iter().filter(|(_, call)| call.is_pending());
+    let unsent = pending().filter(|(_, call)| call.state != CallState::Sent).count();
+    assert_eq!(core.unsent, unsent);
+    for (endpoint, index) in core.endpoints.iter().zip(0..) {
+        let here =
+            |call: &Call| call.state == CallState::Sent && call.endpoint == EndpointId(index);
+        let in_flight = pending().filter(|(_, call)| here(call)).count();
+        assert_eq!(endpoint.in_flight as usize, in_flight, "at server {index}");
+    }
+}
+
+/// The frames in these bytes.
+pub(super) fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut decoder = FrameDecoder::new(1 << 20);
     let (mut input, mut frames) = (bytes, Vec::new());
     loop {
