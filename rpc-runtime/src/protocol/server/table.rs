@@ -431,9 +431,7 @@ impl<R> CallTable<R> {
         }
         self.held += payload.as_slice().len();
         *slot = Slot::Done(Done { hash, kind, committed, attempt, status, payload });
-        if self.held > self.limits.max_held_bytes {
-            self.forget_oldest();
-        }
+        self.forget_oldest();
     }
 
     /// Forgets kept responses, oldest first, until they fit. Safe: see the module's documentation.
