@@ -144,3 +144,36 @@ fn a_record_that_an_earlier_run_found_ends_the_call() {
     end(&mut table, 1, second, tentative(&[5]));
     assert_eq!(sent(&mut table), [], "it has been answered");
 }
+
+#[test]
+fn each_attempt_stays_refused_for_the_reason_of_the_latest() {
+    let mut table = table();
+    for seq in 2..=9 {
+        run(&mut table, seq);
+    }
+    let overloaded = Status::Refused(RefusalReason::Overloaded);
+    assert_silent(&mut table, &request(1, 1));
+    assert_eq!(status(&mut table), overloaded);
+    table.handle_draining();
+    sent(&mut table);
+    assert_silent(&mut table, &request(1, 1));
+    assert_eq!(status(&mut table), overloaded, "as it was told before");
+    let shutting_down = Status::Refused(RefusalReason::ShuttingDown);
+    for attempt in [2, 2, 1] {
+        assert_silent(&mut table, &request(1, attempt));
+        assert_eq!(status(&mut table), shutting_down);
+    }
+}
+
+#[test]
+fn a_later_attempt_that_was_refused_is_not_run_when_it_comes_again() {
+    let mut table = table();
+    let runs: Vec<_> = (2..=9).map(|seq| run(&mut table, seq)).collect();
+    assert_silent(&mut table, &request(1, 1));
+    assert_silent(&mut table, &request(1, 2));
+    end(&mut table, 2, runs[0], tentative(&[]));
+    sent(&mut table);
+    assert_silent(&mut table, &request(1, 2));
+    assert_eq!(status(&mut table), Status::Refused(RefusalReason::Overloaded));
+    admit(&mut table, &request(1, 3));
+}
