@@ -50,6 +50,8 @@ mod generation;
 mod layout;
 mod log;
 mod open;
+#[cfg(test)]
+mod rule_tests;
 mod shared;
 mod snapshot;
 mod state;
