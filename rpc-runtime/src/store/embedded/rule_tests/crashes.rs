@@ -65,10 +65,12 @@ async fn the_log_may_have_another_size_at_each_start() {
 #[tokio::test]
 async fn a_call_that_is_longer_than_the_log_outlives_a_crash() {
     let (files, session) = new_store().await;
-    let store = files.store(2 * BLOCK as usize);
-    for seq in 1..=3 {
-        must_commit(&store, put(session, seq, &seq.to_string(), &[1; 5 * BLOCK as usize])).await;
-        must_be_found(&files.after_crash().store(1 << 20), session, seq).await;
+    let log_bytes = 8 * BLOCK as usize;
+    let store = files.store(log_bytes);
+    for seq in 1..=9 {
+        let length = if seq % 3 == 0 { 10 * BLOCK as usize } else { 10 };
+        must_commit(&store, put(session, seq, &seq.to_string(), &vec![1; length])).await;
+        must_be_found(&files.after_crash().store(log_bytes), session, seq).await;
     }
 }
 

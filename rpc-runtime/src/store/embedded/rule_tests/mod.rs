@@ -1,6 +1,8 @@
 //! The rules of the embedded store, where neither a thread nor a real disk comes in between.
 
 mod crashes;
+#[cfg(unix)]
+mod directories;
 mod segments;
 mod steps;
 

@@ -69,6 +69,19 @@ fn frames_of_several_blocks_follow_each_other() {
     assert_eq!(found(&image, 8 * BLOCK, 2), [3, 4]);
 }
 
+/// A frame that the tree holds is in nobody's way, wherever it was overwritten.
+#[test]
+fn an_old_frame_behind_a_gap_is_no_damage() {
+    let image = Image::default();
+    let mut log = new_log(&image, 8 * BLOCK);
+    for (after, length) in (0..).zip([10, 5_000, 10]) {
+        append(&mut log, after, length);
+    }
+    log.rewind();
+    append(&mut log, 3, 5_000);
+    assert_eq!(found(&image, 8 * BLOCK, 3), [4]);
+}
+
 #[test]
 fn a_frame_may_fill_its_segment() {
     let image = Image::default();
