@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::embedded::OpenError;
 use crate::store::embedded::log::BLOCK;
-use crate::store::{CommitOutcome, LookUp, Store as _};
+use crate::store::{CommitOutcome, LookUp, Store as _, StoreError};
 
 async fn must_commit(store: &EmbeddedStore, commit: Commit) {
     let outcome = store.commit(commit).await;
@@ -36,15 +36,19 @@ async fn go_on(
     files.after_crash()
 }
 
-async fn new_store() -> (Files, SessionId) {
+async fn new_store(blocks: u64) -> (Files, SessionId) {
     let files = Files::default();
-    let session = files.store(1 << 20).open_session(&identity(), SECRET, LEASE).await.unwrap();
+    let session = files
+        .store((blocks * BLOCK) as usize)
+        .open_session(&identity(), SECRET, LEASE)
+        .await
+        .unwrap();
     (files, session)
 }
 
 #[tokio::test]
 async fn what_was_recovered_is_kept_over_the_next_crash() {
-    let (mut files, session) = new_store().await;
+    let (mut files, session) = new_store(16).await;
     for seq in 1..=4 {
         files = go_on(&files, 16, session, seq..seq + 1).await;
     }
@@ -53,9 +57,9 @@ async fn what_was_recovered_is_kept_over_the_next_crash() {
 
 #[tokio::test]
 async fn the_log_may_have_another_size_at_each_start() {
-    let (mut files, session) = new_store().await;
+    let (mut files, session) = new_store(2).await;
     let mut seq = 1;
-    for blocks in [2, 16, 16, 4, 2, 64] {
+    for blocks in [16, 16, 4, 2, 64] {
         files = go_on(&files, blocks, session, seq..seq + 5).await;
         seq += 5;
     }
@@ -64,7 +68,7 @@ async fn the_log_may_have_another_size_at_each_start() {
 
 #[tokio::test]
 async fn a_call_that_is_longer_than_the_log_outlives_a_crash() {
-    let (files, session) = new_store().await;
+    let (files, session) = new_store(16).await;
     let log_bytes = 8 * BLOCK as usize;
     let store = files.store(log_bytes);
     for seq in 1..=9 {
@@ -91,4 +95,29 @@ fn a_file_that_cannot_be_read_is_not_taken_for_damaged() {
     assert!(matches!(error, OpenError::NotAStore { .. }), "{error}");
     let error = refusal(files.tree.failing(io::ErrorKind::UnexpectedEof), files.log.copy());
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_answers_no_more_after_a_failed_sync() {
+    let (files, session) = new_store(16).await;
+    let store = files.store(1 << 20);
+    must_commit(&store, put(session, 1, "1", b"body")).await;
+    files.log.lock().is_broken = true;
+    let doubtful = store.commit(put(session, 2, "2", b"body")).await;
+    assert!(matches!(doubtful, Err(StoreError::Unknown { .. })), "{doubtful:?}");
+    files.log.lock().is_broken = false;
+    let answer = store.commit(put(session, 3, "3", b"body")).await;
+    assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+}
+
+#[cfg(feature = "test-util")]
+#[tokio::test]
+async fn the_end_after_a_failed_sync_can_be_broken() {
+    let (files, session) = new_store(16).await;
+    let broken = crate::rule::Broken::rule(crate::rule::Rule::StopAfterFailedSync);
+    let store = files.store(1 << 20);
+    drop(broken);
+    files.log.lock().is_broken = true;
+    must_commit(&store, put(session, 1, "1", b"body")).await;
+    must_commit(&store, put(session, 2, "2", b"body")).await;
 }

@@ -32,6 +32,8 @@ struct Content {
     written: Vec<(u64, usize)>,
     /// What reads fail with.
     read_error: Option<io::ErrorKind>,
+    /// Whether syncs fail.
+    is_broken: bool,
 }
 
 impl Image {
@@ -77,7 +79,10 @@ impl StorageBackend for Image {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        match self.lock().is_broken {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

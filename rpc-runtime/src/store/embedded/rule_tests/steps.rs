@@ -227,3 +227,26 @@ fn the_checkpoint_thread_ends_after_the_writer_thread() {
     parts.shared.end_writer();
     assert!(parts.shared.next_checkpoint().is_none());
 }
+
+/// The rules are there to be broken by tests: one that cannot be broken shows nothing of them.
+#[cfg(feature = "test-util")]
+#[test]
+fn the_checks_of_a_commit_can_be_broken() {
+    use crate::rule::{Broken, Rule};
+
+    let Opened { mut state, database, .. } = Files::default().parts(1 << 20);
+    let session = open_session(&mut state);
+    must_apply(&mut state, put(session, 1, "a", b"1"));
+    checkpoint(&mut state, &database);
+    let outdated = ReadVersion::new(key("a"), &state.snapshot().document(&key("a")).unwrap());
+    must_apply(&mut state, put(session, 2, "a", b"2"));
+    let again = || put(session, 2, "a", b"twice");
+    let late = || reading(put(session, 3, "a", b"late"), outdated.clone());
+    assert!(matches!(apply(&mut state, again()), Applied::Recorded(..)));
+    assert!(matches!(apply(&mut state, late()), Applied::Conflict));
+    let broken = Broken::rule(Rule::CheckIdAtCommit);
+    must_apply(&mut state, again());
+    drop(broken);
+    let _broken = Broken::rule(Rule::CompareReads);
+    must_apply(&mut state, late());
+}
