@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::list::Mutant;
 
-/// Where survivors are accounted for: each in a row of a table, its key between backticks.
+/// Where survivors are accounted for: in rows of tables, their keys between backticks.
 const ACCOUNTS: &str = "docs/mutation-survivors.md";
 
 /// What became of a mutant.
@@ -96,7 +96,8 @@ impl Ledger {
 
     /// Prints the table, and what is not accounted for; whether there is no such thing.
     pub(crate) fn report(&self, listed: &[Mutant]) -> Result<bool, String> {
-        let text = fs::read_to_string(ACCOUNTS).unwrap_or_default();
+        // In a table a bar is written with a backslash.
+        let text = fs::read_to_string(ACCOUNTS).unwrap_or_default().replace("\\|", "|");
         let accounts: HashSet<&str> = text.split('`').skip(1).step_by(2).collect();
         let mut folders: BTreeMap<String, Counts> = BTreeMap::new();
         let mut open = 0;

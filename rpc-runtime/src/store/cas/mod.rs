@@ -24,6 +24,8 @@
 mod backend;
 mod commit;
 mod conflict;
+#[cfg(test)]
+mod conflict_tests;
 mod load;
 mod meta;
 mod session;

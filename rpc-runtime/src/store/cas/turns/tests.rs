@@ -190,3 +190,28 @@ async fn who_finds_no_room_goes_without_a_turn() {
     drop(held);
     assert!(is_empty(&turns));
 }
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_limit_runs_go_without_until_turns_have_lasted_too_long() {
+    let turns = Turns::default();
+    let held: Vec<_> = (0..MAX_TICKETS as u64)
+        .map(|number| turns.enter(&claim(number), keys(&[&format!("a:{number}")])))
+        .collect();
+    assert!(held.iter().all(|turn| turn.ticket.is_some()));
+    let without = turns.enter(&claim(1 << 40), keys(&["b:1"]));
+    assert!(without.ticket.is_none() && !without.wait().await, "it goes on at once");
+    tokio::time::advance(MAX_TURN).await;
+    let with = turns.enter(&claim(1 << 41), keys(&["b:1"]));
+    assert!(with.ticket.is_some(), "the turns that have lasted too long are over");
+    drop((held, without, with));
+    assert!(is_empty(&turns));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_turn_is_not_taken_from_who_is_in_nobody_s_way() {
+    let turns = Turns::default();
+    let long = turns.enter(&claim(1), keys(&["a:1"]));
+    tokio::time::advance(MAX_TURN * 2).await;
+    let elsewhere = turns.enter(&claim(2), keys(&["a:2"]));
+    assert!(!long.wait().await && !elsewhere.wait().await);
+}
