@@ -160,4 +160,41 @@ mod tests {
         assert_eq!(reject.reason, RejectReason::WrongService);
         assert!(reject.message.contains("`Cell`") && reject.message.contains("`Bank`"));
     }
+    #[test]
+    fn a_method_that_does_not_exist_is_named() {
+        let mut wrong = hello(&service());
+        wrong.methods[0].name = "take".to_owned();
+        let reject = negotiate(&wrong, &service()).unwrap_err();
+        assert_eq!(reject.reason, RejectReason::MethodMismatch);
+        assert!(reject.message.contains("`take` does not exist"), "{}", reject.message);
+    }
+
+    #[test]
+    fn a_client_may_number_its_methods_in_any_order() {
+        let mut turned = hello(&service());
+        turned.methods.reverse();
+        let agreement = negotiate(&turned, &service()).unwrap();
+        let id = |number| agreement.method(MethodId(number)).map(|method| method.id.0);
+        assert_eq!([4, 5, 6, 7].map(id), [None, Some(0), Some(1), None]);
+    }
+
+    #[test]
+    fn a_result_leaves_room_for_its_header_in_the_clients_frames() {
+        let agreement = negotiate(&hello(&service()), &service()).unwrap();
+        assert_eq!(agreement.max_result(), (1 << 20) - 27);
+        assert_eq!(agreement.default_deadline, Duration::from_secs(1));
+        let tiny = Hello { max_frame: 3, ..hello(&service()) };
+        assert_eq!(negotiate(&tiny, &service()).unwrap().max_result(), 0);
+    }
+
+    #[test]
+    fn first_bytes_of_another_version_are_refused_as_such() {
+        for (error, reason) in [
+            (WireError::UnknownValue("version"), RejectReason::Version),
+            (WireError::UnknownValue("kind"), RejectReason::BadHello),
+            (WireError::NotOurProtocol, RejectReason::BadHello),
+        ] {
+            assert_eq!(reject_of(&error).reason, reason);
+        }
+    }
 }

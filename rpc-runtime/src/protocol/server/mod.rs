@@ -15,6 +15,8 @@ pub(crate) mod handshake;
 mod slot;
 mod table;
 #[cfg(test)]
+mod table_rule_tests;
+#[cfg(test)]
 mod table_tests;
 
 pub(crate) use self::admission::{Admission, Duty, Incoming, TableLimits};

@@ -159,7 +159,9 @@ impl<R> CallTable<R> {
             Slot::Running(_) => self.join(request),
             Slot::Done(_) => self.answer_from_table(now, request),
             Slot::Refused(reason, attempt) if request.attempt <= *attempt => {
-                self.refuse(request, *reason, "this attempt was refused before")
+                let (status, why) = (Status::Refused(*reason), "this attempt was refused before");
+                self.respond(request.seq, request.attempt, false, status, why.as_bytes());
+                Admission::Handled
             }
             Slot::Vacant | Slot::Refused(..) => self.admit_new(now, request),
         }
@@ -431,9 +433,7 @@ impl<R> CallTable<R> {
         }
         self.held += payload.as_slice().len();
         *slot = Slot::Done(Done { hash, kind, committed, attempt, status, payload });
-        if self.held > self.limits.max_held_bytes {
-            self.forget_oldest();
-        }
+        self.forget_oldest();
     }
 
     /// Forgets kept responses, oldest first, until they fit. Safe: see the module's documentation.
@@ -477,13 +477,10 @@ impl<R> CallTable<R> {
         Admission::Handled
     }
 
+    /// Refuses an attempt that is later than those that were refused before.
     fn refuse(&mut self, request: &Incoming, reason: RefusalReason, why: &str) -> Admission {
-        if let Some(slot @ Slot::Vacant) = self.slot_mut(request.seq) {
+        if let Some(slot @ (Slot::Vacant | Slot::Refused(..))) = self.slot_mut(request.seq) {
             *slot = Slot::Refused(reason, request.attempt);
-        } else if let Some(Slot::Refused(last, attempt)) = self.slot_mut(request.seq)
-            && request.attempt > *attempt
-        {
-            (*last, *attempt) = (reason, request.attempt);
         }
         self.respond(request.seq, request.attempt, false, Status::Refused(reason), why.as_bytes());
         Admission::Handled

@@ -16,15 +16,15 @@ use crate::wire::ack::Ack;
 use crate::wire::frame::FrameDecoder;
 use crate::wire::response::{RefusalReason, ResponseHeader, ServerFrame, Status};
 
-const NOW: Time = Time(1_000_000);
-const WINDOW: u32 = 64;
+pub(super) const NOW: Time = Time(1_000_000);
+pub(super) const WINDOW: u32 = 64;
 
-fn table() -> CallTable<u64> {
+pub(super) fn table() -> CallTable<u64> {
     let limits = TableLimits { window: WINDOW, max_running: 8, max_held_bytes: 100 };
     CallTable::new(limits, Seq::FIRST)
 }
 
-fn request(seq: u64, attempt: u32) -> Incoming {
+pub(super) fn request(seq: u64, attempt: u32) -> Incoming {
     Incoming {
         seq: Seq(seq),
         attempt: Attempt(attempt),
@@ -36,7 +36,7 @@ fn request(seq: u64, attempt: u32) -> Incoming {
 }
 
 /// Lets a call's first attempt begin.
-fn run(table: &mut CallTable<u64>, seq: u64) -> RunNumber {
+pub(super) fn run(table: &mut CallTable<u64>, seq: u64) -> RunNumber {
     match table.handle_request(NOW, &request(seq, 1)) {
         Admission::Run(run) => run,
         other => panic!("it runs, and is not {other:?}"),
@@ -44,7 +44,7 @@ fn run(table: &mut CallTable<u64>, seq: u64) -> RunNumber {
 }
 
 /// What the table has sent since.
-fn sent(table: &mut CallTable<u64>) -> Vec<ResponseHeader> {
+pub(super) fn sent(table: &mut CallTable<u64>) -> Vec<ResponseHeader> {
     let mut bytes = Vec::new();
     table.poll_transmit(&mut bytes);
     let mut decoder = FrameDecoder::new(1 << 20);

@@ -54,6 +54,8 @@ mod layout;
 mod log;
 mod open;
 mod results;
+#[cfg(test)]
+mod rule_tests;
 mod shared;
 mod snapshot;
 mod state;

@@ -1,0 +1,252 @@
+//! The steps of the callers and of the two threads, taken one by one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redb::{Database, ReadableDatabase, ReadableTable};
+
+use super::*;
+use crate::store::StoreError;
+use crate::store::embedded::checkpoint::{self, WriteError};
+use crate::store::embedded::error::FailureCause;
+use crate::store::embedded::generation::Generation;
+use crate::store::embedded::layout;
+use crate::store::embedded::log::{BLOCK, Log};
+use crate::store::embedded::shared::Shared;
+use crate::store::embedded::snapshot::Snapshot;
+use crate::store::embedded::state::{Applied, Checkpoint, State, Verdict};
+
+fn open_session(state: &mut State) -> SessionId {
+    let session = state.sessions.open(&identity(), SECRET, LEASE).unwrap();
+    state.changed(session.client);
+    session
+}
+
+fn apply(state: &mut State, commit: Commit) -> Applied {
+    state.apply(commit, 1).unwrap()
+}
+
+fn must_apply(state: &mut State, commit: Commit) {
+    let applied = apply(state, commit);
+    assert!(matches!(applied, Applied::Committed(..)), "{applied:?}");
+}
+
+/// Makes what is active durable.
+fn flush(state: &mut State) {
+    state.begin_flush().span.flush.finish(Ok(()));
+}
+
+fn write(database: &Database, batch: &checkpoint::Batch) -> Snapshot {
+    checkpoint::write(database, batch).unwrap_or_else(|error| panic!("{}", error.cause))
+}
+
+/// Puts all there is into the tree.
+fn checkpoint(state: &mut State, database: &Database) {
+    flush(state);
+    let batch = state.begin_checkpoint();
+    drop(state.end_checkpoint(write(database, &batch), &batch));
+    assert!(state.is_in_tree());
+}
+
+fn is_recorded(state: &State, session: SessionId, seq: u64) -> bool {
+    matches!(state.judge(&call(session, seq)).unwrap(), Verdict::Recorded(..))
+}
+
+/// The numbers of the records that are kept beside the tree.
+fn recent(state: &State, session: SessionId) -> Vec<u64> {
+    state.sessions.get(session.client).unwrap().kept.recent().map(|(seq, _)| seq.0).collect()
+}
+
+/// Were a record dropped that the tree does not have, its call would be executed twice.
+#[test]
+fn what_came_while_a_checkpoint_ran_is_known_after_it() {
+    let Opened { mut state, database, .. } = Files::default().parts(1 << 20);
+    let session = open_session(&mut state);
+    must_apply(&mut state, put(session, 1, "a", b"1"));
+    must_apply(&mut state, put(session, 2, "a", b"2"));
+    flush(&mut state);
+    let batch = state.begin_checkpoint();
+    must_apply(&mut state, put(session, 3, "a", b"3"));
+    drop(state.end_checkpoint(write(&database, &batch), &batch));
+    assert_eq!(recent(&state, session), [3], "the others are in the tree");
+    assert!((1..=3).all(|seq| is_recorded(&state, session, seq)));
+    assert_eq!(state.recent(&key("a")).unwrap().body.as_deref(), Some(&b"3"[..]));
+    checkpoint(&mut state, &database);
+    assert_eq!(recent(&state, session), [0; 0]);
+    assert!((1..=3).all(|seq| is_recorded(&state, session, seq)));
+    assert!(!is_recorded(&state, session, 4));
+}
+
+#[test]
+fn records_below_the_watermark_leave_the_tree() {
+    let Opened { mut state, database, .. } = Files::default().parts(1 << 20);
+    let session = open_session(&mut state);
+    let records = || -> Vec<u64> {
+        let transaction = database.begin_read().unwrap();
+        let rows = transaction.open_table(layout::RECORDS).unwrap();
+        rows.iter().unwrap().map(|row| row.unwrap().0.value().1).collect()
+    };
+    for seq in 1..=3 {
+        must_apply(&mut state, put(session, seq, "a", b"1"));
+    }
+    checkpoint(&mut state, &database);
+    assert_eq!(records(), [1, 2, 3]);
+    let mut last = put(session, 4, "a", b"4");
+    last.call.watermark = Seq(3);
+    must_apply(&mut state, last);
+    checkpoint(&mut state, &database);
+    assert_eq!(records(), [3, 4]);
+    must_apply(&mut state, put(session, 5, "a", b"5"));
+    checkpoint(&mut state, &database);
+    assert_eq!(records(), [3, 4, 5], "where the watermark stays, all do");
+}
+
+#[test]
+fn a_read_of_an_earlier_snapshot_is_compared_with_the_tree() {
+    let Opened { mut state, database, .. } = Files::default().parts(1 << 20);
+    let session = open_session(&mut state);
+    must_apply(&mut state, put(session, 1, "a", b"1"));
+    must_apply(&mut state, put(session, 2, "b", b"2"));
+    checkpoint(&mut state, &database);
+    let [a, b, absent] = ["a", "b", "absent"].map(|name| {
+        let document = state.snapshot().document(&key(name)).unwrap();
+        ReadVersion::new(key(name), &document)
+    });
+    must_apply(&mut state, put(session, 3, "a", b"3"));
+    checkpoint(&mut state, &database);
+    let outdated = apply(&mut state, reading(put(session, 4, "c", b"4"), a));
+    assert!(matches!(outdated, Applied::Conflict), "{outdated:?}");
+    must_apply(&mut state, reading(put(session, 5, "c", b"5"), b));
+    must_apply(&mut state, reading(put(session, 6, "c", b"6"), absent));
+}
+
+/// A store whose two threads take their steps when a test says so.
+struct Parts {
+    shared: Shared,
+    log: Log,
+    database: Database,
+    session: SessionId,
+}
+
+impl Parts {
+    /// Its log has two segments of one block.
+    fn new() -> Parts {
+        let Opened { place, database, log, mut state } = Files::default().parts(2 * BLOCK as usize);
+        let session = open_session(&mut state);
+        flush(&mut state);
+        Parts { shared: Shared::new(place, state, 1 << 20), log, database, session }
+    }
+
+    fn apply(&self, seq: u64, body: &[u8]) {
+        let commit = put(self.session, seq, "a", body);
+        self.shared.with_state(|state| Ok(must_apply(state, commit))).unwrap();
+    }
+
+    fn next_generation(&mut self) -> Option<Generation> {
+        self.shared.next_generation(&mut self.log)
+    }
+
+    fn wants_checkpoint(&self) -> bool {
+        self.shared
+            .with_state(|state| Ok(matches!(state.checkpoint, Checkpoint::Wanted(_))))
+            .unwrap()
+    }
+
+    /// Has a call taken by the writer thread that does not fit into the log.
+    fn take_too_long(&mut self) -> Generation {
+        self.apply(1, &[1; 2 * BLOCK as usize]);
+        let generation = self.next_generation().unwrap();
+        assert!(self.wants_checkpoint());
+        generation
+    }
+}
+
+#[test]
+fn what_has_no_room_in_the_log_is_durable_once_the_tree_holds_it() {
+    let mut parts = Parts::new();
+    let generation = parts.take_too_long();
+    assert!(!parts.log.has_room(generation.frame.len()), "not in the other segment either");
+    let (shared, database, is_written) = (&parts.shared, &parts.database, AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let batch = shared.next_checkpoint().unwrap();
+            assert_eq!(batch.last, generation.span.last);
+            let snapshot = write(database, &batch);
+            is_written.store(true, Ordering::SeqCst);
+            shared.end_checkpoint(snapshot, &batch);
+        });
+        assert!(shared.wait_for_checkpoint().is_ok());
+        assert!(is_written.load(Ordering::SeqCst));
+    });
+}
+
+#[test]
+fn a_full_segment_goes_to_the_tree_while_the_other_is_filled() {
+    let mut parts = Parts::new();
+    parts.apply(1, b"1");
+    let first = parts.next_generation().unwrap();
+    assert!(!parts.wants_checkpoint());
+    parts.log.append(&mut { first.frame }, &first.span).unwrap();
+    parts.apply(2, b"2");
+    let second = parts.next_generation().unwrap();
+    assert!(parts.wants_checkpoint());
+    assert!(parts.log.has_room(second.frame.len()), "of the other segment");
+}
+
+/// What it holds may not be in the log, and those who wait for it are told so.
+#[test]
+fn a_checkpoint_that_a_failure_overtakes_is_not_begun() {
+    let mut parts = Parts::new();
+    parts.take_too_long();
+    parts.shared.fail("write", FailureCause::Panic("the disk is full".to_owned()));
+    assert!(parts.shared.next_checkpoint().is_none());
+    let ended = parts.shared.wait_for_checkpoint();
+    assert!(matches!(ended, Err(WriteError { may_be_written: false, .. })));
+}
+
+#[test]
+fn a_failed_checkpoint_closes_the_store() {
+    for may_be_written in [false, true] {
+        let mut parts = Parts::new();
+        parts.take_too_long();
+        assert!(parts.shared.next_checkpoint().is_some());
+        let cause = FailureCause::Panic("the disk is full".to_owned());
+        parts.shared.fail_checkpoint(WriteError { step: "write", may_be_written, cause });
+        match parts.shared.wait_for_checkpoint() {
+            Err(error) => assert_eq!(error.may_be_written, may_be_written),
+            Ok(()) => panic!("it has failed"),
+        }
+        let answer = parts.shared.with_state(|_| Ok(()));
+        assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+        assert!(parts.next_generation().is_none() && parts.shared.next_checkpoint().is_none());
+    }
+}
+
+#[test]
+fn the_checkpoint_thread_ends_after_the_writer_thread() {
+    let parts = Parts::new();
+    parts.shared.end_writer();
+    assert!(parts.shared.next_checkpoint().is_none());
+}
+
+/// The rules are there to be broken by tests: one that cannot be broken shows nothing of them.
+#[cfg(feature = "test-util")]
+#[test]
+fn the_checks_of_a_commit_can_be_broken() {
+    use crate::rule::{Broken, Rule};
+
+    let Opened { mut state, database, .. } = Files::default().parts(1 << 20);
+    let session = open_session(&mut state);
+    must_apply(&mut state, put(session, 1, "a", b"1"));
+    checkpoint(&mut state, &database);
+    let outdated = ReadVersion::new(key("a"), &state.snapshot().document(&key("a")).unwrap());
+    must_apply(&mut state, put(session, 2, "a", b"2"));
+    let again = || put(session, 2, "a", b"twice");
+    let late = || reading(put(session, 3, "a", b"late"), outdated.clone());
+    assert!(matches!(apply(&mut state, again()), Applied::Recorded(..)));
+    assert!(matches!(apply(&mut state, late()), Applied::Conflict));
+    let broken = Broken::rule(Rule::CheckIdAtCommit);
+    must_apply(&mut state, again());
+    drop(broken);
+    let _broken = Broken::rule(Rule::CompareReads);
+    must_apply(&mut state, late());
+}
