@@ -235,7 +235,7 @@ impl Core {
     fn count_silence(&mut self, now: Time, id: EndpointId, sent_at: Time) {
         let endpoint = self.endpoint_mut(id);
         let heard_since = endpoint.last_byte > sent_at;
-        let counted = endpoint.silent_timeouts > 0 && sent_at < endpoint.last_timeout;
+        let counted = sent_at < endpoint.last_timeout;
         if heard_since || counted || endpoint.link != Link::Up {
             return;
         }

@@ -25,7 +25,7 @@ use crate::time::Time;
 use crate::wire::frame::FrameDecoder;
 use crate::wire::handshake::Welcome;
 use crate::wire::request::ClientFrame;
-use crate::wire::response::{ResponseHeader, Status};
+use crate::wire::response::{ResponseHeader, ServerFrame, Status};
 
 const FIRST: EndpointId = EndpointId(0);
 const SECOND: EndpointId = EndpointId(1);
@@ -133,6 +133,29 @@ impl Client {
         self.check();
     }
 
+    /// A server shows that it lives, and says nothing of any call.
+    fn pong(&mut self, from: EndpointId) {
+        let mut bytes = Vec::new();
+        ServerFrame::Pong.put(&mut bytes);
+        self.core.handle_bytes(self.now, from, &bytes).unwrap();
+        self.check();
+    }
+
+    /// The time of the call's latest attempt runs out.
+    fn time_out(&mut self, seq: Seq) {
+        let next_at = self.look(seq).next_at;
+        self.pass(next_at.since(self.now));
+    }
+
+    /// The same, and its server has shown meanwhile that it lives.
+    fn time_out_at_a_live_server(&mut self, seq: Seq) {
+        let call = self.look(seq);
+        let (server, left) = (call.endpoint, call.next_at.since(self.now));
+        self.pass(left / 2);
+        self.pong(server);
+        self.time_out(seq);
+    }
+
     fn pass(&mut self, time: Duration) {
         self.now = self.now + time;
         self.core.handle_timeout(self.now);
@@ -224,4 +247,9 @@ fn bad_arguments(seq: Seq, attempt: u32) -> ResponseHeader {
 fn is_refused(outcome: Option<CallOutcome>) -> bool {
     let Some(CallOutcome::NotExecuted(why)) = outcome else { return false };
     matches!(*why, NotExecuted::Refused { .. })
+}
+
+/// A moment about `pause` from now, give or take the jitter.
+fn is_about(at: Time, now: Time, pause: Duration) -> bool {
+    at >= now + pause * 3 / 4 && at <= now + pause * 5 / 4
 }

@@ -1,16 +1,14 @@
 //! What answers mean for their calls.
 
-use std::time::Duration;
-
 use super::{
-    Client, FIRST, METHOD, ONE_SECOND, SECOND, bad_arguments, is_refused, overloaded, response,
+    Client, FIRST, METHOD, ONE_SECOND, SECOND, bad_arguments, is_about, is_refused, overloaded,
+    response,
 };
 use crate::id::Seq;
 use crate::protocol::client::call::CallState;
 use crate::protocol::client::endpoint::Link;
 use crate::protocol::client::{CallOptions, CallOutcome, ClientConfig, Event};
 use crate::service::Kind;
-use crate::time::Time;
 use crate::wire::handshake::{Reject, RejectReason};
 use crate::wire::response::{ResponseHeader, Status};
 
@@ -25,11 +23,6 @@ fn with_a_second_attempt(kind: Kind) -> (Client, Seq) {
 
 fn is_measured(client: &Client) -> bool {
     client.core.endpoints.iter().any(|endpoint| endpoint.rtt(METHOD).is_some())
-}
-
-/// A moment about `pause` from now, give or take the jitter.
-fn is_about(at: Time, now: Time, pause: Duration) -> bool {
-    at >= now + pause * 3 / 4 && at <= now + pause * 5 / 4
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Client, FIRST, ONE_SECOND, Sent, response};
+use super::{Client, FIRST, ONE_SECOND, Sent, is_about, response};
 use crate::error::NotExecuted;
+use crate::protocol::client::call::{CallState, Caller};
 use crate::protocol::client::{CallOutcome, ClientConfig};
 use crate::service::Kind;
 use crate::wire::response::Status;
@@ -69,4 +70,93 @@ fn a_write_is_asked_to_be_settled_once_at_its_deadline() {
     assert_eq!(client.requests(FIRST), [], "it is under way");
     client.pass(ONE_SECOND * 3);
     assert!(client.told(seq).is_some());
+}
+
+#[test]
+fn a_call_that_a_live_server_leaves_unanswered_twice_goes_to_another() {
+    let mut client = Client::with(ClientConfig::default(), 2);
+    let seq = client.call(Kind::Write);
+    let server = client.look(seq).endpoint;
+    client.time_out_at_a_live_server(seq);
+    assert_eq!(client.look(seq).endpoint, server, "only the message may have been lost");
+    client.time_out_at_a_live_server(seq);
+    assert_ne!(client.look(seq).endpoint, server);
+}
+
+#[test]
+fn what_is_to_be_settled_goes_to_another_server_at_the_first_time_out() {
+    let mut client = Client::with(ClientConfig::default(), 2);
+    let seq = client.call(Kind::Write);
+    let server = client.look(seq).endpoint;
+    client.core.handle_dropped(seq);
+    assert!(client.look(seq).rare().settle);
+    client.time_out_at_a_live_server(seq);
+    assert_ne!(client.look(seq).endpoint, server);
+}
+
+#[test]
+fn a_call_that_nobody_waits_for_is_settled_at_leisure() {
+    let mut client = Client::new();
+    let seq = client.call(Kind::Write);
+    client.core.handle_dropped(seq);
+    for silent in 1..=4 {
+        client.time_out_at_a_live_server(seq);
+        let call = client.look(seq);
+        assert_eq!((call.state, call.rare().silent), (CallState::Sent, silent));
+    }
+    client.time_out_at_a_live_server(seq);
+    let call = client.look(seq);
+    assert_eq!((call.state, call.rare().silent), (CallState::Backoff, 3));
+    let pause = ClientConfig::default().min_timeout * 16;
+    assert!(is_about(call.next_at, client.now, pause));
+}
+
+#[test]
+fn a_call_that_is_waited_for_is_never_left_for_later() {
+    let mut client = Client::with(ClientConfig::default().deadline(ONE_SECOND * 300), 1);
+    let seq = client.call(Kind::Write);
+    for attempt in 2..10 {
+        client.time_out_at_a_live_server(seq);
+        let call = client.look(seq);
+        assert_eq!((call.state, call.caller), (CallState::Sent, Caller::Waiting));
+        assert_eq!(call.attempts, attempt);
+    }
+}
+
+#[test]
+fn a_server_that_says_anything_is_not_silent() {
+    let mut client = Client::new();
+    let seq = client.call(Kind::Write);
+    client.time_out_at_a_live_server(seq);
+    assert_eq!(client.core.endpoint(FIRST).silent_timeouts, 0);
+    client.time_out(seq);
+    assert_eq!(client.core.endpoint(FIRST).silent_timeouts, 1);
+}
+
+#[test]
+fn calls_that_went_out_together_are_silent_once() {
+    let mut client = Client::new();
+    let seq = client.call(Kind::Write);
+    client.call(Kind::Write);
+    client.time_out(seq);
+    assert_eq!(client.core.stats.timeouts, 2);
+    assert_eq!(client.core.endpoint(FIRST).silent_timeouts, 1);
+    assert!(client.core.endpoint(FIRST).suspicion.is_none());
+}
+
+#[test]
+fn a_server_that_is_silent_twice_is_suspect_and_probed_now_and_then() {
+    let mut client = Client::new();
+    let seq = client.call(Kind::Write);
+    client.time_out(seq);
+    client.sent(FIRST);
+    client.time_out(seq);
+    assert_eq!(client.sent(FIRST), [Sent::Ping]);
+    let suspicion = client.core.endpoint(FIRST).suspicion.expect("it was silent twice");
+    let interval = ClientConfig::default().probe_interval;
+    assert_eq!(suspicion.next_probe, client.now + interval);
+    client.pass(interval);
+    assert_eq!(client.sent(FIRST), [Sent::Ping]);
+    client.pong(FIRST);
+    assert_eq!(client.request(FIRST).seq, seq, "it is back");
 }
