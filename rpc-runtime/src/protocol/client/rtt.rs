@@ -36,8 +36,8 @@ impl Timeouts {
         }
     }
 
-    /// What a request says of the time that is left of its deadline, in microseconds. The default one needs no bytes; what is a millisecond off
-    /// is not worth any.
+    /// What a request says of the time that is left of its deadline, in microseconds. The default
+    /// one needs no bytes; what is less than a millisecond off is not worth any.
     #[inline]
     pub(super) fn deadline_to_send(&self, left: u64) -> Option<Duration> {
         let is_default = left.abs_diff(self.default_deadline) < 1_000;

@@ -112,25 +112,52 @@ impl Client {
         self.start(kind, CallOptions::USUAL, Vec::new()).unwrap()
     }
 
+    /// Makes so many usual writes, and what was sent of them is forgotten.
+    fn make_writes(&mut self, count: u64) {
+        for _ in 0..count {
+            self.start_unchecked(Kind::Write, CallOptions::USUAL, Vec::new()).unwrap();
+        }
+        self.check();
+        self.sent(FIRST);
+    }
+
     fn start(
         &mut self,
         kind: Kind,
         options: CallOptions,
         arguments: Vec<u8>,
     ) -> Result<Seq, StartError> {
-        let (options, deadline) = (Some(Box::new(options)), self.now + self.core.config.deadline);
-        let waker = Waker::noop();
-        let started = self.core.start(self.now, METHOD, kind, options, deadline, arguments, waker);
+        let started = self.start_unchecked(kind, options, arguments);
         self.check();
         started
     }
 
-    /// A server answers, on a connection that it keeps in order.
+    fn start_unchecked(
+        &mut self,
+        kind: Kind,
+        options: CallOptions,
+        arguments: Vec<u8>,
+    ) -> Result<Seq, StartError> {
+        let (options, deadline) = (Some(Box::new(options)), self.now + self.core.config.deadline);
+        self.core.start(self.now, METHOD, kind, options, deadline, arguments, Waker::noop())
+    }
+
     fn answer(&mut self, from: EndpointId, header: ResponseHeader) {
+        self.answer_all(from, [header]);
+    }
+
+    /// A server answers so many calls at once.
+    fn answer_all(&mut self, from: EndpointId, headers: impl IntoIterator<Item = ResponseHeader>) {
         let mut bytes = Vec::new();
-        header.put(b"", &mut bytes);
+        headers.into_iter().for_each(|header| header.put(b"", &mut bytes));
         self.core.handle_bytes(self.now, from, &bytes).unwrap();
         self.check();
+    }
+
+    /// A server says that these calls have succeeded.
+    fn succeed(&mut self, from: EndpointId, calls: impl IntoIterator<Item = u64>) {
+        let success = |seq| response(Seq(seq), 1, Status::Success);
+        self.answer_all(from, calls.into_iter().map(success));
     }
 
     /// A server shows that it lives, and says nothing of any call.

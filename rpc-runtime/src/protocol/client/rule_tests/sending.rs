@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Client, FIRST, MAX_ARGUMENTS, ONE_SECOND, Request, SECOND, Sent, is_about, response};
+use super::{Client, FIRST, MAX_ARGUMENTS, ONE_SECOND, Request, SECOND, Sent, is_about};
 use crate::error::NotExecuted;
 use crate::id::Seq;
 use crate::protocol::client::call::CallState;
 use crate::protocol::client::{CallOptions, CallOutcome, ClientConfig, Hedge};
 use crate::service::Kind;
-use crate::wire::response::Status;
 
 /// Calls that were all sent, and then answered but for the first.
 const WITH_GAP: u64 = 300;
@@ -18,13 +17,8 @@ const BITMAP: usize = (WITH_GAP as usize - 1).div_ceil(8);
 /// Calls 1 to `last`, of which all but `pending` were answered.
 fn all_answered_but(pending: u64, last: u64) -> Client {
     let mut client = Client::new();
-    for _ in 1..=last {
-        client.call(Kind::Write);
-    }
-    client.sent(FIRST);
-    for seq in (1..=last).filter(|seq| *seq != pending) {
-        client.answer(FIRST, response(Seq(seq), 1, Status::Success));
-    }
+    client.make_writes(last);
+    client.succeed(FIRST, (1..=last).filter(|seq| *seq != pending));
     client
 }
 

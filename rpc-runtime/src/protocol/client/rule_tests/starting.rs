@@ -76,15 +76,11 @@ fn arguments_beyond_the_own_limit_are_refused_at_once() {
 #[test]
 fn a_call_that_should_carry_a_bitmap_is_none_of_the_usual_ones() {
     let mut client = Client::new();
-    for _ in 0..300 {
-        client.call(Kind::Write);
-    }
-    for seq in 2..=256 {
-        client.answer(FIRST, response(Seq(seq), 1, Status::Success));
-    }
+    client.make_writes(300);
+    client.succeed(FIRST, 2..=256);
     assert!(start_untimed(&mut client, METHOD, 0).is_ok());
     client.core.handle_time(client.now);
-    client.answer(FIRST, response(Seq(257), 1, Status::Success));
+    client.succeed(FIRST, [257]);
     assert!(start_untimed(&mut client, METHOD, 0).is_err());
 }
 
