@@ -108,6 +108,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bitmap_is_no_longer_than_the_largest_window() {
+        let longest = (MAX_BITMAP_CALLS / 8) as usize;
+        let read = |bitmap: &[u8]| {
+            let mut out = Vec::new();
+            Ack::new(Seq(1), bitmap).put_alone(&mut out);
+            Ack::read_alone(&mut Reader::new(&out)).map(|ack| ack.above().count())
+        };
+        assert_eq!(read(&vec![1; longest]), Ok(longest));
+        assert!(matches!(
+            read(&vec![1; longest + 1]),
+            Err(WireError::LimitExceeded { what: "ack bitmap", .. })
+        ));
+    }
+
+    #[test]
     fn ack_of_calls_never_made_is_refused() {
         let mut out = Vec::new();
         varint::put(8 << 1, &mut out);

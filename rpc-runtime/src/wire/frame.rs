@@ -250,6 +250,34 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_in_pieces_takes_no_more_than_it_lacks() {
+        let frame = |byte: u8| {
+            let mut out = Vec::new();
+            put_frame(&mut out, |out| out.extend_from_slice(&[byte; 200]));
+            out
+        };
+        let stream = [frame(1), frame(2), frame(3)].concat();
+        for cut in 1..stream.len() {
+            let mut decoder = FrameDecoder::new(200);
+            let mut frames = Vec::new();
+            for mut input in [&stream[..cut], &stream[cut..]] {
+                let mut finished = Vec::new();
+                while let Some(frame) = decoder.next(&mut input, &mut finished).unwrap() {
+                    frames.push(frame.to_vec());
+                }
+            }
+            assert_eq!(frames, [[1; 200], [2; 200], [3; 200]], "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_header_takes_no_more_room_than_its_frame() {
+        let mut out = Vec::new();
+        Head::new().put(&[7; 10_000], &mut out);
+        assert!(out.capacity() < 10_100, "{}", out.capacity());
+    }
+
+    #[test]
     fn oversized_frame_is_refused_before_its_body_arrives() {
         let mut stream = Vec::new();
         varint::put(1 << 30, &mut stream);

@@ -74,6 +74,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An integer of more than one byte. Its last is not 0: then it would do without.
     #[inline]
     fn long_u64(&mut self, what: &'static str) -> Result<u64, WireError> {
         let mut value = 0u64;
@@ -84,9 +85,11 @@ impl<'a> Reader<'a> {
             }
             value |= bits << (7 * index);
             if byte & 0x80 == 0 {
-                let padded = byte == 0 && index > 0;
+                if byte == 0 {
+                    return Err(WireError::BadInteger(what));
+                }
                 self.rest = &self.rest[index + 1..];
-                return if padded { Err(WireError::BadInteger(what)) } else { Ok(value) };
+                return Ok(value);
             }
         }
         let cut_off = self.rest.len() < LONGEST;

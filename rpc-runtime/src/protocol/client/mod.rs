@@ -39,6 +39,8 @@ mod ring;
 #[cfg(test)]
 mod ring_tests;
 mod rtt;
+#[cfg(test)]
+mod rule_tests;
 mod send;
 mod start;
 mod stats;

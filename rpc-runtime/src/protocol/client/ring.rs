@@ -117,7 +117,7 @@ impl CallRing {
     /// Lets go of calls that are over and taken, oldest first.
     #[inline]
     pub(super) fn trim(&mut self) {
-        while self.base < self.watermark && self.len > 0 {
+        while self.base < self.watermark {
             let place = self.place(self.base);
             if self.places[place].state != CallState::Vacant {
                 return;

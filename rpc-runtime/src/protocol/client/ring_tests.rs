@@ -12,7 +12,7 @@ use super::ring::CallRing;
 use crate::id::{ClientId, MethodId, Seq};
 use crate::service::Kind;
 use crate::time::Time;
-use crate::wire::ack::Ack;
+use crate::wire::ack::{Ack, MAX_BITMAP_CALLS};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -93,4 +93,52 @@ fn make(ring: &mut CallRing) -> Seq {
         waker: None,
     });
     seq
+}
+
+/// A ring of this many calls, of which those were completed in this order.
+fn completed(calls: u64, order: impl IntoIterator<Item = u64>) -> CallRing {
+    let mut ring = CallRing::new();
+    for _ in 0..calls {
+        make(&mut ring);
+    }
+    for seq in order {
+        ring.get_mut(Seq(seq)).unwrap().state = CallState::Complete;
+        ring.note_complete(Seq(seq));
+    }
+    ring
+}
+
+#[test]
+fn a_bitmap_has_a_bit_for_each_call_above_the_watermark() {
+    let ring = completed(20, [1, 3, 5, 12]);
+    assert_eq!((ring.watermark(), ring.complete_above()), (Seq(2), 3));
+    assert_eq!(ring.bitmap(), [0b0000_0101, 0b0000_0010]);
+}
+
+#[test]
+fn calls_that_the_watermark_passes_are_no_longer_above_it() {
+    let ring = completed(20, [2, 3, 4, 7, 1]);
+    assert_eq!((ring.watermark(), ring.complete_above()), (Seq(5), 1));
+}
+
+#[test]
+fn a_bitmap_speaks_of_no_more_calls_than_the_largest_window_holds() {
+    let last_of_window = MAX_BITMAP_CALLS + 1;
+    let ring = completed(last_of_window + 1, [last_of_window, last_of_window + 1]);
+    let bitmap = ring.bitmap();
+    assert_eq!(bitmap.len() as u64, MAX_BITMAP_CALLS / 8);
+    assert_eq!(bitmap.last(), Some(&0b1000_0000));
+}
+
+#[test]
+fn what_is_taken_makes_room_up_to_the_watermark() {
+    let mut ring = completed(4, [1, 2, 4]);
+    for seq in [1, 2, 4] {
+        ring.get_mut(Seq(seq)).unwrap().state = CallState::Vacant;
+    }
+    ring.trim();
+    assert_eq!(ring.len(), 2, "3 is pending, and 4 behind it");
+    let mut empty = CallRing::new();
+    empty.trim();
+    assert_eq!(empty.len(), 0);
 }

@@ -36,8 +36,8 @@ impl Timeouts {
         }
     }
 
-    /// What a request says of the time that is left of its deadline, in microseconds. The default one needs no bytes; what is a millisecond off
-    /// is not worth any.
+    /// What a request says of the time that is left of its deadline, in microseconds. The default
+    /// one needs no bytes; what is less than a millisecond off is not worth any.
     #[inline]
     pub(super) fn deadline_to_send(&self, left: u64) -> Option<Duration> {
         let is_default = left.abs_diff(self.default_deadline) < 1_000;
@@ -117,7 +117,7 @@ impl Rtt {
             if p999.is_none() && above * 1000 > self.total {
                 p999 = Some(upper_bound(index));
             }
-            if p99.is_none() && above * 100 > self.total {
+            if above * 100 > self.total {
                 p99 = Some(upper_bound(index));
                 break;
             }
@@ -159,6 +159,81 @@ mod tests {
             assert!(upper_bound(bucket(micros)) >= micros, "{micros}");
             assert!(upper_bound(bucket(micros)) <= micros * 2, "{micros}");
         }
+    }
+
+    #[test]
+    fn buckets_are_quarters_of_a_doubling() {
+        let bounds = |range: std::ops::Range<u64>| range.map(|micros| upper_bound(bucket(micros)));
+        assert_eq!(bounds(1..4).collect::<Vec<_>>(), [2, 4, 4]);
+        assert_eq!(bounds(4..8).collect::<Vec<_>>(), [5, 6, 7, 8]);
+        assert_eq!(bounds(8..12).collect::<Vec<_>>(), [10, 10, 12, 12]);
+        assert_eq!(bucket(1 << 27), BUCKETS - 1, "the last takes what is longer");
+        Rtt::new().add(u64::MAX);
+    }
+
+    #[test]
+    fn mean_and_deviation_are_smoothed() {
+        let mut rtt = Rtt::new();
+        assert_eq!(rtt.p99(), None);
+        rtt.add(1_000);
+        assert_eq!((rtt.srtt, rtt.deviation, rtt.timeout()), (1_000, 500, Some(3_000)));
+        rtt.add(2_000);
+        assert_eq!((rtt.srtt, rtt.deviation, rtt.timeout()), (1_125, 625, Some(3_625)));
+        rtt.add(125);
+        assert_eq!((rtt.srtt, rtt.deviation, rtt.timeout()), (1_000, 718, Some(3_872)));
+    }
+
+    #[test]
+    fn percentiles_are_what_fewer_take_longer_than() {
+        const FAST: u64 = 100;
+        const SLOW: u64 = 100_000;
+        let of = |slow: u16| {
+            let mut rtt = Rtt::new();
+            rtt.histogram[bucket(FAST)] = 1_000 - slow;
+            rtt.histogram[bucket(SLOW)] = slow;
+            (rtt.total, rtt.srtt) = (1_000, FAST);
+            rtt.refresh();
+            (rtt.p99().unwrap(), Duration::from_micros(rtt.p999))
+        };
+        let [fast, slow] = [FAST, SLOW].map(|at| Duration::from_micros(upper_bound(bucket(at))));
+        assert_eq!(of(1), (fast, fast), "999 of 1,000 are fast");
+        assert_eq!(of(2), (fast, slow));
+        assert_eq!(of(10), (fast, slow), "99 of 100 are fast");
+        assert_eq!(of(11), (slow, slow));
+    }
+
+    #[test]
+    fn percentiles_are_computed_for_each_of_the_first_answers_and_then_once_in_a_while() {
+        let mut rtt = Rtt::new();
+        let (fast, slow) = (upper_bound(bucket(100)), upper_bound(bucket(100_000)));
+        for _ in 1..REFRESH {
+            rtt.add(100);
+            assert_eq!(rtt.p999, fast);
+        }
+        for _ in 1..REFRESH {
+            rtt.add(100_000);
+            assert_eq!(rtt.p999, fast);
+        }
+        rtt.add(100_000);
+        assert_eq!(rtt.p999, slow);
+    }
+
+    #[test]
+    fn a_full_memory_is_halved() {
+        let mut rtt = Rtt::new();
+        (0..3_001).for_each(|_| rtt.add(100));
+        (0..1_095).for_each(|_| rtt.add(100_000));
+        assert_eq!((rtt.histogram[bucket(100)], rtt.histogram[bucket(100_000)]), (1_500, 547));
+        assert_eq!(rtt.total, 2_047);
+    }
+
+    #[test]
+    fn a_deadline_that_is_nearly_the_default_is_not_sent() {
+        let timeouts = Timeouts::new(&ClientConfig::default().deadline(Duration::from_secs(5)));
+        let send = |left| timeouts.deadline_to_send(left);
+        assert_eq!([send(5_000_000), send(4_999_001), send(5_000_999)], [None; 3]);
+        assert_eq!(send(4_999_000), Some(Duration::from_micros(4_999_000)));
+        assert_eq!(send(5_001_000), Some(Duration::from_micros(5_001_000)));
     }
 
     #[test]

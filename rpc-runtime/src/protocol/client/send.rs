@@ -147,7 +147,7 @@ impl Core {
         let needs_ack = end.acked != Some(watermark) || call.attempts > 0 || !bitmap.is_empty();
         let needs_ack = needs_ack && kept(Rule::AcksHitchhike);
         let (previous, was_sent) = (call.endpoint, call.state == CallState::Sent);
-        let failover = call.attempts > 0 && previous != endpoint;
+        let failover = previous != endpoint;
         if call.attempts == 0 || kept(Rule::CountAttempts) {
             call.attempts = call.attempts.saturating_add(1);
         }
@@ -158,7 +158,7 @@ impl Core {
         let header = RequestHeader {
             seq: id,
             attempt,
-            age: if call.attempts > 1 { now.since(call.made_at) } else { Duration::ZERO },
+            age: now.since(call.made_at),
             method: call.method,
             ack: needs_ack.then(|| Ack::new(watermark, bitmap)),
             deadline: self.timeouts.deadline_to_send(call.deadline.micros_since(now)),
@@ -268,4 +268,21 @@ fn id_of_attempt(seq: Seq, attempt: Attempt) -> (Seq, Attempt) {
 /// The call that an id was drawn for.
 pub(super) fn call_of_id(id: Seq) -> Seq {
     Seq((id.0 - 1) % ATTEMPT_STRIDE + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_attempts_are_all_different_and_lead_back_to_their_call() {
+        let ids = |seq: u64| {
+            let of_attempt = |attempt| id_of_attempt(Seq(seq), Attempt(attempt));
+            [1, 2, 3].map(of_attempt)
+        };
+        for (seq, expected) in [(1, [1, 513, 1025]), (512, [512, 1024, 1536])] {
+            assert_eq!(ids(seq), expected.map(|id| (Seq(id), Attempt::FIRST)));
+            assert_eq!(expected.map(|id| call_of_id(Seq(id))), [Seq(seq); 3]);
+        }
+    }
 }

@@ -78,7 +78,7 @@ impl Core {
         if self.closed {
             return Err(StartError::Refused(NotExecuted::ClientClosed));
         }
-        let limit = self.config.max_frame_bytes - MAX_REQUEST_HEADER;
+        let limit = self.config.max_frame_bytes.saturating_sub(MAX_REQUEST_HEADER);
         if arguments.len() > limit {
             let size = arguments.len();
             return Err(StartError::Refused(NotExecuted::TooLarge { size, limit }));

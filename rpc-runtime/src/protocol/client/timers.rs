@@ -153,17 +153,17 @@ impl Core {
     /// The deadline of a call that is waited for has passed. Returns whether it is still pending.
     fn pass_deadline(&mut self, now: Time, seq: Seq) -> bool {
         let grace = self.config.settle_grace;
-        let troubles = self.troubles_if_never_sent(seq);
         let Some(call) = self.ring.pending_mut(seq) else { return false };
         // Too late for a second server; left as it is, the timer would be due for ever.
         call.rare_mut().hedge_at = Time::NEVER;
         let (endpoint, sent) = (call.endpoint, call.state == CallState::Sent);
         if call.was_never_run() || call.kind != Kind::Write {
             let refusal = call.rare_mut().refusal.take();
-            let reason = match (call.attempts, refusal, troubles) {
-                (_, Some((reason, message)), _) => NotExecuted::Refused { reason, message },
-                (0, None, Some(troubles)) => NotExecuted::NotConnected(troubles),
-                _ => NotExecuted::Deadline,
+            let reason = match (refusal, call.attempts) {
+                (Some((reason, message)), _) => NotExecuted::Refused { reason, message },
+                // A server that could be sent to would have been.
+                (None, 0) => NotExecuted::NotConnected(self.troubles()),
+                (None, _) => NotExecuted::Deadline,
             };
             self.complete(seq, CallOutcome::not_executed(reason), &[]);
             if sent && self.endpoint(endpoint).link == Link::Up {
@@ -187,12 +187,6 @@ impl Core {
             self.resend_here_or(now, seq, endpoint, avoid);
         }
         true
-    }
-
-    fn troubles_if_never_sent(&self, seq: Seq) -> Option<String> {
-        let never_sent = self.ring.get(seq).is_some_and(|call| call.attempts == 0);
-        (never_sent && !self.endpoints.iter().any(super::Endpoint::is_usable))
-            .then(|| self.troubles())
     }
 
     /// No answer came in time: the call is sent again. To the same server once, in case only the
@@ -241,7 +235,7 @@ impl Core {
     fn count_silence(&mut self, now: Time, id: EndpointId, sent_at: Time) {
         let endpoint = self.endpoint_mut(id);
         let heard_since = endpoint.last_byte > sent_at;
-        let counted = endpoint.silent_timeouts > 0 && sent_at < endpoint.last_timeout;
+        let counted = sent_at < endpoint.last_timeout;
         if heard_since || counted || endpoint.link != Link::Up {
             return;
         }

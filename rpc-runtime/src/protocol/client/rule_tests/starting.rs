@@ -1,0 +1,110 @@
+//! How calls begin.
+
+use std::task::Waker;
+use std::time::Duration;
+
+use super::{Client, FIRST, MAX_ARGUMENTS, METHOD, response};
+use crate::error::NotExecuted;
+use crate::id::{MethodId, Seq};
+use crate::protocol::client::{CallOptions, ClientConfig, Event, StartError};
+use crate::service::Kind;
+use crate::wire::response::Status;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn start_untimed(client: &mut Client, method: MethodId, size: usize) -> Result<Seq, Vec<u8>> {
+    let arguments = vec![0; size];
+    client.core.start_untimed(method, Kind::Write, DEADLINE, arguments, Waker::noop())
+}
+
+#[test]
+fn a_usual_call_is_sent_before_the_time_is_told() {
+    let mut client = Client::new();
+    assert!(!client.core.has_untimed());
+    assert_eq!(start_untimed(&mut client, METHOD, 4), Ok(Seq::FIRST));
+    assert_eq!(client.request(FIRST).seq, Seq::FIRST);
+    assert_eq!(client.core.stats.calls, 1);
+    assert!(client.core.has_untimed());
+    client.core.handle_time(client.now);
+    assert!(!client.core.has_untimed());
+}
+
+#[test]
+fn the_time_of_each_call_begins_with_what_was_measured_of_its_method() {
+    const QUICK: MethodId = MethodId(1);
+    const NEVER_MEASURED: MethodId = MethodId(2);
+    let mut client = Client::new();
+    client.core.endpoint_mut(FIRST).add_rtt(QUICK, 100_000);
+    let calls = [QUICK, QUICK, NEVER_MEASURED, QUICK]
+        .map(|method| start_untimed(&mut client, method, 0).unwrap());
+    client.core.handle_time(client.now);
+    let waits = calls.map(|seq| client.look(seq).next_at.since(client.now).as_millis());
+    assert_eq!(waits, [300, 300, 1_000, 300]);
+    assert!(calls.iter().all(|seq| client.look(*seq).deadline == client.now + DEADLINE));
+}
+
+#[test]
+fn a_closed_client_takes_no_calls() {
+    let mut client = Client::new();
+    client.core.handle_close();
+    assert_eq!(start_untimed(&mut client, METHOD, 1), Err(vec![0]));
+    let refused = client.start(Kind::Write, CallOptions::USUAL, vec![0]);
+    assert_eq!(refused, Err(StartError::Refused(NotExecuted::ClientClosed)));
+}
+
+#[test]
+fn a_usual_call_is_as_large_as_the_server_takes_and_no_larger() {
+    let mut client = Client::new();
+    assert_eq!(start_untimed(&mut client, METHOD, MAX_ARGUMENTS), Ok(Seq::FIRST));
+    let size = MAX_ARGUMENTS + 1;
+    assert_eq!(start_untimed(&mut client, METHOD, size), Err(vec![0; size]));
+}
+
+#[test]
+fn arguments_beyond_the_own_limit_are_refused_at_once() {
+    let own_limit = |max_frame: usize, size: usize| {
+        let mut client = Client::apart(ClientConfig::default().max_frame_bytes(max_frame), 1);
+        client.start(Kind::Write, CallOptions::USUAL, vec![0; size])
+    };
+    let too_large = |size, limit| Err(StartError::Refused(NotExecuted::TooLarge { size, limit }));
+    let header = super::super::send::MAX_REQUEST_HEADER;
+    assert_eq!(own_limit(header + 100, 100), Ok(Seq::FIRST));
+    assert_eq!(own_limit(header + 100, 101), too_large(101, 100));
+    assert_eq!(own_limit(header - 1, 1), too_large(1, 0), "no room for any");
+}
+
+#[test]
+fn a_call_that_should_carry_a_bitmap_is_none_of_the_usual_ones() {
+    let mut client = Client::new();
+    client.make_writes(300);
+    client.succeed(FIRST, 2..=256);
+    assert!(start_untimed(&mut client, METHOD, 0).is_ok());
+    client.core.handle_time(client.now);
+    client.succeed(FIRST, [257]);
+    assert!(start_untimed(&mut client, METHOD, 0).is_err());
+}
+
+#[test]
+fn the_first_call_without_a_time_wakes_a_connection_that_has_bytes_to_send() {
+    let mut client = Client::new();
+    client.call(Kind::Write);
+    client.events();
+    start_untimed(&mut client, METHOD, 0).unwrap();
+    assert_eq!(client.events(), [Event::Transmit(FIRST)]);
+    start_untimed(&mut client, METHOD, 0).unwrap();
+    assert_eq!(client.events(), [], "it is awake");
+}
+
+#[test]
+fn results_that_nobody_takes_hold_up_the_ring_at_four_windows() {
+    const OWN_WINDOW: u32 = 8;
+    let mut client = Client::with(ClientConfig::default().max_in_flight(OWN_WINDOW), 1);
+    for _ in 0..4 * OWN_WINDOW {
+        let seq = client.call(Kind::Write);
+        client.answer(FIRST, response(seq, 1, Status::Success));
+    }
+    let full = client.start(Kind::Write, CallOptions::USUAL, vec![7]);
+    assert_eq!(full, Err(StartError::WindowFull(vec![7])));
+    assert!(client.told(Seq::FIRST).is_some());
+    assert!(client.start(Kind::Write, CallOptions::USUAL, vec![7]).is_ok());
+}
