@@ -13,9 +13,7 @@ use super::conflict::{Claim, Clear};
 use super::load::Loaded;
 use super::meta::{Change, ClientEntry, Fence, Meta, Record, RecordedOutcome, Stage, Token, Wish};
 use super::{Cas, CasBackend, CasDocument, CasError, CasStore};
-use crate::id::{
-    ArgumentHash, Attempt, CallId, ClientId, Identity, Incarnation, Seq, SessionId, SessionSecret,
-};
+use crate::id::{ArgumentHash, Attempt, CallId, ClientId, Identity, Seq, SessionId, SessionSecret};
 use crate::store::{
     CallRef, Commit, CommitOutcome, DocKey, Lease, Outcome, ReadVersion, Store as _, Write,
 };
