@@ -244,9 +244,11 @@ async fn only_acknowledged_records_are_looked_after_and_no_session_of_few() {
     let store = store();
     // Four below the watermark, and one at it.
     let meta = Meta { clients: BTreeMap::from([(1, pinned(1..6, 5))]), ..Meta::default() };
-    store.inner.consider_tidying(&DocKey::stored("a:1"), &meta);
+    for _ in 0..3 {
+        store.inner.consider_tidying(&DocKey::stored("a:1"), &meta);
+    }
     settle().await;
-    assert_eq!(store.backend().reads_of("b:"), 4, "the last may still be asked for");
+    assert_eq!(store.backend().reads_of("b:"), 4, "once, and the last may still be asked for");
     assert_eq!(store.backend().reads_of("b:5"), 0);
     assert_eq!(store.backend().reads_of("rpc_session:"), 0);
 }

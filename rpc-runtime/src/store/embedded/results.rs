@@ -59,6 +59,16 @@ mod tests {
     }
 
     #[test]
+    fn a_short_result_is_copied_and_a_long_one_is_shared() {
+        let mut results = Results::default();
+        for (length, is_shared) in [(SHORT - 1, false), (SHORT, false), (SHORT + 1, true)] {
+            let given = Bytes::from(vec![7; length]);
+            let kept = results.copy(&given);
+            assert_eq!(kept.as_ptr() == given.as_ptr(), is_shared, "{length} bytes");
+        }
+    }
+
+    #[test]
     fn short_results_share_a_chunk() {
         let mut results = Results::default();
         let places: Vec<*const u8> = (0..CHUNK / SHORT)
