@@ -221,7 +221,7 @@ impl Store for EmbeddedStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        self.shared.commit(commit)
+        StoreFuture::wait(self.shared.commit(commit))
     }
 
     fn open_session<'a>(

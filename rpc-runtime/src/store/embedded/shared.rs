@@ -2,19 +2,18 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::Semaphore;
 
 use super::checkpoint::{Batch, WriteError};
 use super::error::{Failure, FailureCause, FlushError};
-use super::generation::{Flush, Generation};
+use super::generation::Generation;
 use super::idle::{Looks, Sign, Writer};
 use super::log::Log;
+use super::shown_after;
 use super::snapshot::Snapshot;
 use super::state::{Applied, Checkpoint, State};
 use crate::rule::{Captured, Rule, kept};
-use crate::store::{
-    Commit, CommitOutcome, Committed, DocKey, StoreError, StoreFuture, Versioned, limits,
-};
+use crate::store::{Commit, CommitOutcome, Committed, DocKey, StoreError, Versioned, limits};
 
 /// What the store and its threads share.
 #[derive(Debug)]
@@ -31,24 +30,6 @@ pub(super) struct Shared {
     pub(super) room: Semaphore,
     max_permits: u32,
     pub(super) stops_after_failure: Captured,
-}
-
-/// What a commit is answered.
-struct Answer {
-    answer: CommitOutcome,
-    /// What must be durable first.
-    flush: Option<Arc<Flush>>,
-    /// What it is answered if that fails.
-    or: fn(FlushError) -> StoreError,
-}
-
-impl Answer {
-    async fn once_durable(self) -> Result<CommitOutcome, StoreError> {
-        if let Some(flush) = self.flush {
-            flush.wait().await.map_err(self.or)?;
-        }
-        Ok(self.answer)
-    }
 }
 
 impl Shared {
@@ -85,54 +66,35 @@ impl Shared {
         }
     }
 
-    /// A commit for which there is room is applied at once; all that is left is to wait.
-    pub(super) fn commit(
-        &self,
-        commit: Commit,
-    ) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        if let Err(error) = limits::check(&commit) {
-            return StoreFuture::ready(Err(error));
-        }
+    pub(super) async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
+        limits::check(&commit)?;
         let weight = u32::try_from(limits::weight(&commit)).unwrap_or(u32::MAX);
         let weight = weight.min(self.max_permits);
-        match self.room.try_acquire_many(weight) {
-            Ok(permits) => match self.apply(commit, permits) {
-                Ok(Answer { answer, flush: None, .. }) => StoreFuture::ready(Ok(answer)),
-                Ok(answer) => StoreFuture::wait(answer.once_durable()),
-                Err(error) => StoreFuture::ready(Err(error)),
-            },
-            Err(TryAcquireError::Closed) => StoreFuture::ready(Err(self.closed())),
-            Err(TryAcquireError::NoPermits) => StoreFuture::wait(async move {
-                let Ok(permits) = self.room.acquire_many(weight).await else {
-                    return Err(self.closed());
-                };
-                self.apply(commit, permits)?.once_durable().await
-            }),
-        }
-    }
-
-    fn apply(&self, commit: Commit, permits: SemaphorePermit<'_>) -> Result<Answer, StoreError> {
+        let Ok(permits) = self.room.acquire_many(weight).await else {
+            return Err(self.closed());
+        };
         let applied = self.with_state(|state| state.apply(commit, permits.num_permits()))?;
-        Ok(match applied {
+        if matches!(applied, Applied::Committed(..)) {
+            // The flush gives the room back.
+            permits.forget();
+        } else {
+            drop(permits);
+        }
+        match applied {
             Applied::Committed(outcome, flush) => {
-                // The flush gives the room back.
-                permits.forget();
-                let answer = CommitOutcome::Committed(Committed::new(outcome));
-                let flush = kept(Rule::WaitForSync).then_some(flush);
-                Answer { answer, flush, or: FlushError::for_write }
+                if kept(Rule::WaitForSync) {
+                    flush.wait().await.map_err(FlushError::for_write)?;
+                }
+                Ok(CommitOutcome::Committed(Committed::new(outcome)))
             }
             Applied::Recorded(outcome, flush) => {
-                let answer = CommitOutcome::Recorded(Committed::new(outcome));
-                Answer { answer, flush, or: FlushError::for_read }
+                shown_after(flush, CommitOutcome::Recorded(Committed::new(outcome))).await
             }
             Applied::Refused(refusal, flush) => {
-                let answer = CommitOutcome::Refused(refusal);
-                Answer { answer, flush, or: FlushError::for_read }
+                shown_after(flush, CommitOutcome::Refused(refusal)).await
             }
-            Applied::Conflict => {
-                Answer { answer: CommitOutcome::Conflict, flush: None, or: FlushError::for_read }
-            }
-        })
+            Applied::Conflict => Ok(CommitOutcome::Conflict),
+        }
     }
 
     /// Runs one step under the lock, and wakes the writer thread if it left work.

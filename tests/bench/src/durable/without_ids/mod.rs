@@ -31,7 +31,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use rpc::store::{DocKey, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, StoreFuture};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use self::log::Log;
 use self::state::{Document, State, Writer};
@@ -150,29 +150,7 @@ impl WithoutIds {
         reads: Vec<Read>,
         writes: Vec<Write>,
     ) -> StoreFuture<'_, Result<bool, Failure>> {
-        let shared = &*self.shared;
-        let weight = match weight(&reads, &writes) {
-            Ok(weight) => weight,
-            Err(failure) => return StoreFuture::ready(Err(failure)),
-        };
-        match shared.room.try_acquire_many(weight) {
-            Ok(permits) => match shared.apply(&reads, writes, permits) {
-                Ok(Some(flush)) => {
-                    StoreFuture::wait(async move { flush.wait().await.map(|()| true) })
-                }
-                Ok(None) => StoreFuture::ready(Ok(false)),
-                Err(failure) => StoreFuture::ready(Err(failure)),
-            },
-            Err(TryAcquireError::Closed) => StoreFuture::ready(Err("it is closed".into())),
-            Err(TryAcquireError::NoPermits) => StoreFuture::wait(async move {
-                let permits = shared.room.acquire_many(weight).await;
-                let permits = permits.map_err(|_| Failure::from("it is closed"))?;
-                match shared.apply(&reads, writes, permits)? {
-                    Some(flush) => flush.wait().await.map(|()| true),
-                    None => Ok(false),
-                }
-            }),
-        }
+        StoreFuture::wait(self.shared.commit(reads, writes))
     }
 }
 
@@ -205,6 +183,16 @@ impl Shared {
         self.room.close();
         self.work.notify_one();
         failure
+    }
+
+    async fn commit(&self, reads: Vec<Read>, writes: Vec<Write>) -> Result<bool, Failure> {
+        let weight = weight(&reads, &writes)?;
+        let permits = self.room.acquire_many(weight).await;
+        let permits = permits.map_err(|_| Failure::from("it is closed"))?;
+        match self.apply(&reads, writes, permits)? {
+            Some(flush) => flush.wait().await.map(|()| true),
+            None => Ok(false),
+        }
     }
 
     fn apply(
