@@ -140,6 +140,7 @@ mod tests {
         assert_eq!((put.id, put.kind), (MethodId(1), Kind::Write));
         assert_eq!(agreement.method(MethodId(0)), None);
         assert_eq!(agreement.method(MethodId(99)), None);
+        assert_eq!(agreement.max_result(), (1 << 20) - 27, "the longest header fits beside it");
     }
 
     #[test]

@@ -68,6 +68,7 @@ fn arguments_beyond_the_own_limit_are_refused_at_once() {
     };
     let too_large = |size, limit| Err(StartError::Refused(NotExecuted::TooLarge { size, limit }));
     let header = super::super::send::MAX_REQUEST_HEADER;
+    assert_eq!(header, 74, "the longest form of each part");
     assert_eq!(own_limit(header + 100, 100), Ok(Seq::FIRST));
     assert_eq!(own_limit(header + 100, 101), too_large(101, 100));
     assert_eq!(own_limit(header - 1, 1), too_large(1, 0), "no room for any");
