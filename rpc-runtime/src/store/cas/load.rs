@@ -313,6 +313,14 @@ pub(super) mod tests {
         assert!(matches!(written, Err(StoreError::Unknown { .. })), "{written:?}");
     }
 
+    #[test]
+    fn limits_are_below_what_couchbase_takes() {
+        use crate::store::cas::{MAX_RECORDED_BYTES, MAX_STAGED_BYTES};
+        assert_eq!(MAX_META_BYTES, 1_048_576 - 16_384, "1 MiB, less a margin");
+        assert_eq!((MAX_STAGED_BYTES, MAX_RECORDED_BYTES), (720_896, 131_072));
+        assert!(MAX_STAGED_BYTES / 3 * 4 < MAX_META_BYTES, "as base64");
+    }
+
     #[tokio::test]
     async fn metadata_has_a_largest_size() {
         let wish = |len| Wish { client: 1, seq: 1, attempt: 1, born: 1, anchor: "a".repeat(len) };
