@@ -152,6 +152,7 @@ async fn a_call_leaves_its_wish_on_a_document_that_is_there_and_not_over_an_olde
     let store = store();
     let key = DocKey::stored("a:1");
     let none = store.inner.load(&key).await.unwrap();
+    assert!(none.meta.absent, "nothing is there");
     store.inner.leave_wish(&key, &none, &claim(5)).await;
     assert_eq!(store.backend().writes(), 0, "nothing is made for a wish");
 
