@@ -163,6 +163,25 @@ impl Parts {
 }
 
 #[test]
+fn what_is_recorded_is_shown_once_its_flush_has_ended() {
+    let Opened { database: _database, mut state, .. } = Files::default().parts(2 * BLOCK as usize);
+    let session = open_session(&mut state);
+    flush(&mut state);
+    state.end_flush(Vec::new());
+    must_apply(&mut state, put(session, 1, "a", b"1"));
+    let waits = |state: &State| match state.judge(&call(session, 1)).unwrap() {
+        Verdict::Recorded(_, flush) => flush.is_some(),
+        _ => panic!("it is recorded"),
+    };
+    assert!(waits(&state), "its generation is active");
+    let generation = state.begin_flush();
+    assert!(waits(&state), "its generation is flushing");
+    generation.span.flush.finish(Ok(()));
+    state.end_flush(generation.frame);
+    assert!(!waits(&state), "it is durable");
+}
+
+#[test]
 fn what_has_no_room_in_the_log_is_durable_once_the_tree_holds_it() {
     let mut parts = Parts::new();
     let generation = parts.take_too_long();
