@@ -2,7 +2,8 @@
 //! in memory that counts what it is asked.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +25,8 @@ struct Local {
     state: Mutex<State>,
     /// A write of a document other than a session takes one of these.
     permits: Semaphore,
+    /// The next write is done, and its answer does not say so.
+    doubt: AtomicBool,
 }
 
 #[derive(Default)]
@@ -36,7 +39,11 @@ struct State {
 
 impl Default for Local {
     fn default() -> Local {
-        Local { state: Mutex::default(), permits: Semaphore::new(Semaphore::MAX_PERMITS) }
+        Local {
+            state: Mutex::default(),
+            permits: Semaphore::new(Semaphore::MAX_PERMITS),
+            doubt: AtomicBool::new(false),
+        }
     }
 }
 
@@ -61,6 +68,9 @@ impl Local {
         state.last += 1;
         let cas = Cas(state.last);
         state.documents.insert(key.clone(), CasDocument { cas, body, meta });
+        if self.doubt.swap(false, Ordering::Relaxed) {
+            return Err(CasError::Ambiguous(Arc::new(std::io::Error::other("told to"))));
+        }
         Ok(cas)
     }
 
@@ -293,6 +303,15 @@ async fn an_id_whose_session_is_there_already_is_not_given_out() {
         with(&store, &format!("rpc_session:c{client}"), &Meta::default()).await;
     }
     assert_eq!(open(&store).await.client, ClientId(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_making_was_in_doubt_is_known_again() {
+    let store = store();
+    assert_eq!(open(&store).await.client, ClientId(1));
+    store.backend().doubt.store(true, Ordering::Relaxed);
+    assert_eq!(open(&store).await.client, ClientId(2), "its document is its own");
+    assert!(!store.backend().doubt.load(Ordering::Relaxed));
 }
 
 #[tokio::test(start_paused = true)]
