@@ -58,7 +58,9 @@ impl RetryBudget {
         let earned = micros.saturating_mul(self.per_second) / 1_000_000;
         if earned > 0 {
             self.held = self.held.saturating_add(earned).min(self.most);
-            self.filled = now;
+            // What is left over counts for the next time.
+            let paid_for = earned.saturating_mul(1_000_000).div_ceil(self.per_second);
+            self.filled = Time(self.filled.0 + paid_for.min(micros));
         }
     }
 }
@@ -88,6 +90,6 @@ mod tests {
         while budget.withdraw(Time::ZERO) {}
         // Each time less has passed than earns a hundredth of a re-send.
         let second = (1..=2_500).map(|index| Time(index * 400));
-        assert_eq!(second.filter(|now| budget.withdraw(*now)).count(), 8, "of ten");
+        assert_eq!(second.filter(|now| budget.withdraw(*now)).count(), 10);
     }
 }

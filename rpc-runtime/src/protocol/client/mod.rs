@@ -29,8 +29,6 @@ mod call;
 mod config;
 mod connect;
 mod endpoint;
-#[cfg(test)]
-mod hand_tests;
 mod outcome;
 #[cfg(test)]
 mod pair_tests;

@@ -3,32 +3,45 @@
 //! | file | whose rules |
 //! | --- | --- |
 //! | `mod.rs` | the client, and what is true of it after every step |
+//! | `connections.rs` | connecting, greeting, and what a loss means |
 //! | `starting.rs` | how calls begin |
 //! | `sending.rs` | where calls go, and with which header |
 //! | `receiving.rs` | what answers mean |
 //! | `timing.rs` | what time brings |
+//! | `outcomes.rs` | closing, ids, dropping, asking again |
 
+mod connections;
+mod outcomes;
 mod receiving;
 mod sending;
 mod starting;
 mod timing;
 
-use std::task::{Poll, Waker};
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::call::{Call, CallState};
-use super::{CallOptions, CallOutcome, ClientConfig, Core, EndpointId, Event, StartError};
+use super::call::Call;
+use super::pair_tests::{check_counts, cut};
+use super::{CallOptions, CallOutcome, ClientConfig, Core, EndpointId, Event, Settled, StartError};
 use crate::error::{NotExecuted, RefusalReason};
 use crate::id::{Attempt, ClientId, Incarnation, MethodId, Seq, SessionId, SessionSecret};
 use crate::service::{Kind, ServiceSchema};
 use crate::time::Time;
-use crate::wire::frame::FrameDecoder;
-use crate::wire::handshake::Welcome;
+use crate::wire::WireError;
+use crate::wire::handshake::{Hello, Reject, RejectReason, Welcome};
 use crate::wire::request::ClientFrame;
 use crate::wire::response::{ResponseHeader, ServerFrame, Status};
 
 const FIRST: EndpointId = EndpointId(0);
 const SECOND: EndpointId = EndpointId(1);
+const THIRD: EndpointId = EndpointId(2);
+/// Whom the servers welcome.
+const CLIENT: ClientId = ClientId(7);
+/// Of a deposit.
+const DEADLINE: Duration = Duration::from_secs(5);
+const ARGUMENTS: &[u8] = b"arguments";
+const RESULT: &[u8] = b"result";
 const METHOD: MethodId = MethodId(3);
 const WINDOW: u32 = 1024;
 /// The largest frame of the servers, and what it leaves for arguments.
@@ -44,8 +57,11 @@ struct Client {
 /// What a server got.
 #[derive(Debug, PartialEq, Eq)]
 enum Sent {
+    /// With the client of the session to go on with.
+    Hello(Option<ClientId>),
     Request(Request),
-    Ack,
+    /// With its watermark.
+    Ack(Seq),
     Cancel(Seq),
     Ping,
     Bye,
@@ -66,9 +82,11 @@ impl Client {
     /// A client of so many servers, connected to none.
     fn apart(config: ClientConfig, servers: u16) -> Client {
         let schema = ServiceSchema { name: "Test", methods: Vec::new() };
-        let addresses = (0..servers).map(|index| format!("server-{index}")).collect();
+        let addresses = (0..servers).map(|index| format!("server {index}")).collect();
         let mut client = Client { core: Core::new(config, schema, addresses, 1), now: Time(1) };
         client.core.handle_timeout(client.now);
+        let connects = (0..servers).map(|index| Event::Connect(EndpointId(index)));
+        assert_eq!(client.events(), connects.collect::<Vec<_>>());
         client
     }
 
@@ -76,6 +94,7 @@ impl Client {
     fn with(config: ClientConfig, servers: u16) -> Client {
         let mut client = Client::apart(config, servers);
         (0..servers).for_each(|index| client.connect(EndpointId(index)));
+        client.events();
         client
     }
 
@@ -97,19 +116,60 @@ impl Client {
     }
 
     fn connect(&mut self, id: EndpointId) {
-        self.core.handle_connected(self.now, id);
+        self.dial(id);
         self.core.poll_transmit(id, &mut Vec::new());
-        let session = SessionId { client: ClientId(7), incarnation: Incarnation::FIRST };
-        let (secret, lease) = (SessionSecret([7; 16]), Duration::from_secs(60));
+        self.welcome(id, CLIENT).unwrap();
+        self.check();
+    }
+
+    /// A connection is made, and not welcomed yet.
+    fn dial(&mut self, id: EndpointId) {
+        self.core.handle_connected(self.now, id);
+    }
+
+    fn dial_all(&mut self, ids: &[EndpointId]) {
+        ids.iter().for_each(|id| self.dial(*id));
+    }
+
+    fn welcome(&mut self, from: EndpointId, client: ClientId) -> Result<(), WireError> {
+        let session = SessionId { client, incarnation: Incarnation::FIRST };
+        let (secret, lease) = (SessionSecret([7; 16]), Duration::from_secs(3600));
         let mut welcome = Vec::new();
         Welcome { session, secret, lease, window: WINDOW, max_frame: MAX_FRAME }.put(&mut welcome);
-        self.core.handle_bytes(self.now, id, &welcome).unwrap();
+        self.say(from, &welcome)
+    }
+
+    fn reject(&mut self, from: EndpointId, reason: RejectReason) {
+        let mut bytes = Vec::new();
+        Reject { reason, message: "not this one".to_owned() }.put(&mut bytes);
+        self.say(from, &bytes).unwrap();
+    }
+
+    fn lose(&mut self, id: EndpointId) {
+        self.core.handle_disconnected(self.now, id, "cut".to_owned());
+    }
+
+    fn say(&mut self, from: EndpointId, bytes: &[u8]) -> Result<(), WireError> {
+        self.core.handle_bytes(self.now, from, bytes)
+    }
+
+    fn say_frame(&mut self, from: EndpointId, frame: ServerFrame<'_>) {
+        let mut bytes = Vec::new();
+        frame.put(&mut bytes);
+        self.say(from, &bytes).unwrap();
         self.check();
     }
 
     /// Makes a call of this kind that is expected to find room.
     fn call(&mut self, kind: Kind) -> Seq {
         self.start(kind, CallOptions::USUAL, Vec::new()).unwrap()
+    }
+
+    /// A usual write, with arguments.
+    fn deposit(&mut self) -> Seq {
+        let (deadline, arguments) = (self.now + DEADLINE, ARGUMENTS.to_vec());
+        let (kind, waker) = (Kind::Write, Waker::noop());
+        self.core.start(self.now, METHOD, kind, None, deadline, arguments, waker).unwrap()
     }
 
     /// Makes so many usual writes, and what was sent of them is forgotten.
@@ -146,11 +206,18 @@ impl Client {
         self.answer_all(from, [header]);
     }
 
+    /// A server answers the latest attempt of a call with a recorded success.
+    fn answer_latest(&mut self, from: EndpointId, seq: Seq) {
+        let attempt = self.look(seq).attempt().0;
+        let header = ResponseHeader { committed: true, ..response(seq, attempt, Status::Success) };
+        self.say_frame(from, ServerFrame::Response(header, RESULT));
+    }
+
     /// A server answers so many calls at once.
     fn answer_all(&mut self, from: EndpointId, headers: impl IntoIterator<Item = ResponseHeader>) {
         let mut bytes = Vec::new();
         headers.into_iter().for_each(|header| header.put(b"", &mut bytes));
-        self.core.handle_bytes(self.now, from, &bytes).unwrap();
+        self.say(from, &bytes).unwrap();
         self.check();
     }
 
@@ -162,10 +229,7 @@ impl Client {
 
     /// A server shows that it lives, and says nothing of any call.
     fn pong(&mut self, from: EndpointId) {
-        let mut bytes = Vec::new();
-        ServerFrame::Pong.put(&mut bytes);
-        self.core.handle_bytes(self.now, from, &bytes).unwrap();
-        self.check();
+        self.say_frame(from, ServerFrame::Pong);
     }
 
     /// The time of the call's latest attempt runs out.
@@ -202,6 +266,14 @@ impl Client {
         }
     }
 
+    /// How the call has ended.
+    fn take(&mut self, seq: Seq) -> Settled {
+        match self.core.poll_call(seq, Waker::noop()) {
+            Poll::Ready(settled) => settled,
+            Poll::Pending => panic!("call {seq} is pending"),
+        }
+    }
+
     fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.core.poll_event()).collect()
     }
@@ -210,25 +282,7 @@ impl Client {
     fn sent(&mut self, to: EndpointId) -> Vec<Sent> {
         let mut bytes = Vec::new();
         self.core.poll_transmit(to, &mut bytes);
-        let (mut decoder, mut input) = (FrameDecoder::new(1 << 20), &bytes[..]);
-        let mut sent = Vec::new();
-        while let Some(frame) = decoder.next_lent(&mut input).unwrap() {
-            sent.push(match ClientFrame::decode(frame).unwrap() {
-                ClientFrame::Request(header, _) => Sent::Request(Request {
-                    seq: header.seq,
-                    attempt: header.attempt.0,
-                    age: header.age,
-                    deadline: header.deadline,
-                    settle: header.settle,
-                    ack: header.ack.map(|ack| (ack.watermark, ack.above().count())),
-                }),
-                ClientFrame::Ack(_) => Sent::Ack,
-                ClientFrame::Cancel(seq) => Sent::Cancel(seq),
-                ClientFrame::Ping => Sent::Ping,
-                ClientFrame::Bye => Sent::Bye,
-            });
-        }
-        sent
+        cut(&bytes).iter().map(|frame| Sent::decode(frame)).collect()
     }
 
     /// The requests among what was sent to a server.
@@ -246,14 +300,30 @@ impl Client {
 
     /// What is counted is what the ring holds, and no timer is forgotten.
     fn check(&self) {
-        let calls = || self.core.ring.iter().map(|(_, call)| call).filter(|call| call.is_pending());
-        let sent = |call: &&Call| call.state == CallState::Sent;
-        assert_eq!(self.core.unsent, calls().filter(|call| !sent(call)).count());
-        for (index, endpoint) in self.core.endpoints.iter().enumerate() {
-            let there = |call: &&Call| usize::from(call.endpoint.0) == index && sent(call);
-            assert_eq!(endpoint.in_flight as usize, calls().filter(there).count());
-        }
+        check_counts(&self.core);
         self.core.poll_timeout();
+    }
+}
+
+impl Sent {
+    fn decode(frame: &[u8]) -> Sent {
+        if let Ok(hello) = Hello::decode(frame) {
+            return Sent::Hello(hello.session.map(|(id, _)| id.client));
+        }
+        match ClientFrame::decode(frame).unwrap() {
+            ClientFrame::Request(header, _) => Sent::Request(Request {
+                seq: header.seq,
+                attempt: header.attempt.0,
+                age: header.age,
+                deadline: header.deadline,
+                settle: header.settle,
+                ack: header.ack.map(|ack| (ack.watermark, ack.above().count())),
+            }),
+            ClientFrame::Ack(ack) => Sent::Ack(ack.watermark),
+            ClientFrame::Cancel(seq) => Sent::Cancel(seq),
+            ClientFrame::Ping => Sent::Ping,
+            ClientFrame::Bye => Sent::Bye,
+        }
     }
 }
 
@@ -279,4 +349,15 @@ fn is_refused(outcome: Option<CallOutcome>) -> bool {
 /// A moment about `pause` from now, give or take the jitter.
 fn is_about(at: Time, now: Time, pause: Duration) -> bool {
     at >= now + pause * 3 / 4 && at <= now + pause * 5 / 4
+}
+
+/// A waker that is like no other.
+fn waker() -> Waker {
+    struct Nobody;
+
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    Waker::from(Arc::new(Nobody))
 }

@@ -52,7 +52,7 @@ fn a_call_that_was_never_sent_is_told_what_stood_in_its_way() {
     client.core.handle_disconnected(client.now, FIRST, "nobody listens".to_owned());
     client.now = client.look(seq).deadline;
     client.core.handle_timeout(client.now);
-    let why = NotExecuted::NotConnected("server-0: nobody listens".to_owned());
+    let why = NotExecuted::NotConnected("server 0: nobody listens".to_owned());
     assert_eq!(client.told(seq), Some(CallOutcome::not_executed(why)));
 }
 
