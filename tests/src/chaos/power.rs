@@ -3,7 +3,8 @@
 //! `strace` stops the server's process at the end of each of its syncs. While it stands still, its
 //! files are copied: they are what a power cut would leave before the next sync at worst, all that
 //! was written since being lost. Whatever was acknowledged before the next sync has ended must be
-//! found in the copy. (Other ways in which unsynced writes can survive are enumerated in one process,
+//! found in the copy. What is a stop, the log of `strace` tells: a process that has just been let go
+//! looks stopped for a moment, and to let it go twice would undo its next stop. (Other ways in which unsynced writes can survive are enumerated in one process,
 //! on a simulated disk; see `store_faults`.)
 
 use std::path::Path;
@@ -50,7 +51,7 @@ pub fn power_cuts(program: &Path, runtime: &Runtime) -> Result<Report, Failed> {
     let record = Record::default();
     let found = runtime.block_on(async {
         let traced = plain.by(strace::injecting(EVERY_SYNC, &log));
-        watch(traced, &data, &record).await
+        watch(traced, &data, &log, &record).await
     })?;
     for (number, Found { files, known, known_later }) in found.iter().enumerate() {
         let place = format!("power cut {number}");
@@ -74,12 +75,18 @@ pub fn power_cuts(program: &Path, runtime: &Runtime) -> Result<Report, Failed> {
 }
 
 /// Plays the script, and copies the files at the end of every sync.
-async fn watch(traced: Start, data: &Path, record: &Record) -> Result<Vec<Found>, Failed> {
+async fn watch(
+    traced: Start,
+    data: &Path,
+    log: &Path,
+    record: &Record,
+) -> Result<Vec<Found>, Failed> {
     let mut found: Vec<Found> = Vec::new();
     // The server says that it listens only after it has synced: it is let go until then.
     let starting = tokio::task::spawn_blocking(move || traced.start_let_go("127.0.0.1:0"));
     let server = starting.await.map_err(|panic| Failed(panic.to_string()))??;
     let server = server.ok_or_else(|| Failed("a server under strace does not start".to_owned()))?;
+    let mut stops = stops_in(log)?;
     let never_stuck = Arc::new(AtomicBool::new(false));
     let script = tokio::spawn(play(server.address.clone(), record.clone(), never_stuck));
     let since = Instant::now();
@@ -87,7 +94,9 @@ async fn watch(traced: Start, data: &Path, record: &Record) -> Result<Vec<Found>
         if since.elapsed() > LIMIT {
             return Err(Failed("the script does not end under strace".to_owned()));
         }
-        if server.is_stopped() {
+        let seen = if server.is_stopped() { stops_in(log)? } else { stops };
+        if seen > stops {
+            stops = seen;
             let files = tempfile::tempdir().map_err(|error| Failed(error.to_string()))?;
             copy(data, files.path()).map_err(|error| Failed(error.to_string()))?;
             // What this sync makes durable is answered only after it: the copy before has the rest.
@@ -113,6 +122,12 @@ fn note(found: &mut [Found], record: &Record) {
     } else if let [only] = found {
         only.known = now;
     }
+}
+
+/// How often a process was stopped, by the log of its `strace`.
+fn stops_in(log: &Path) -> Result<usize, Failed> {
+    let said = std::fs::read(log).map_err(|error| Failed(format!("the log of strace: {error}")))?;
+    Ok(String::from_utf8_lossy(&said).matches("--- SIGSTOP {").count())
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
