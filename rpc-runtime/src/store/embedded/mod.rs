@@ -37,7 +37,6 @@
 //! | `shared.rs` | the lock, and the hand-over between callers and the two threads |
 //! | `generation.rs` | the changes that become durable together, and the wait for it |
 //! | `writer.rs` | the thread that makes generations durable |
-//! | `idle.rs` | how that thread waits for work |
 //! | `log.rs` | the file that it appends them to |
 //! | `frame.rs` | a generation in that file, byte by byte |
 //! | `checkpoint.rs` | the thread that puts them into the tree |
@@ -49,7 +48,6 @@ mod config;
 mod error;
 mod frame;
 mod generation;
-mod idle;
 mod layout;
 mod log;
 mod open;

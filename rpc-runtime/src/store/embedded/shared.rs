@@ -7,7 +7,6 @@ use tokio::sync::Semaphore;
 use super::checkpoint::{Batch, WriteError};
 use super::error::{Failure, FailureCause, FlushError};
 use super::generation::Generation;
-use super::idle::{Looks, Sign, Writer};
 use super::log::Log;
 use super::shown_after;
 use super::snapshot::Snapshot;
@@ -22,8 +21,6 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the writer thread.
     work: Condvar,
-    /// Tells the writer thread that there is work when it looks for it.
-    sign: Sign,
     /// Wakes the checkpoint thread.
     checkpoint_work: Condvar,
     /// One permit for each byte that may be applied and not durable. First come, first served.
@@ -39,7 +36,6 @@ impl Shared {
             place,
             state: Mutex::new(state),
             work: Condvar::new(),
-            sign: Sign::default(),
             checkpoint_work: Condvar::new(),
             room: Semaphore::new(max_permits as usize),
             max_permits,
@@ -109,15 +105,13 @@ impl Shared {
         let answer = step(&mut state).map_err(|cause| StoreError::Unavailable {
             cause: self.fail_locked(&mut state, "read", cause),
         })?;
-        let mut writer = Writer::Works;
-        if state.writer != Writer::Works && state.has_work() {
-            writer = std::mem::replace(&mut state.writer, Writer::Works);
+        let wake = state.writer_idle && state.has_work();
+        if wake {
+            state.writer_idle = false;
         }
         drop(state);
-        match writer {
-            Writer::Works => {}
-            Writer::Looks => self.sign.show(),
-            Writer::Sleeps => self.work.notify_one(),
+        if wake {
+            self.work.notify_one();
         }
         Ok(answer)
     }
@@ -126,9 +120,8 @@ impl Shared {
     ///
     /// Where it has no room in the log, a checkpoint that includes it has begun, and the log goes on
     /// with its other segment, or not at all if it does not fit there either.
-    pub(super) fn next_generation(&self, log: &mut Log, looks: &mut Looks) -> Option<Generation> {
+    pub(super) fn next_generation(&self, log: &mut Log) -> Option<Generation> {
         let mut state = self.lock();
-        let mut looked = false;
         loop {
             if state.failure().is_some() {
                 return None;
@@ -149,19 +142,11 @@ impl Shared {
                     Checkpoint::Idle | Checkpoint::Failed { .. } => return None,
                     Checkpoint::Wanted(_) | Checkpoint::Running => {}
                 }
-            } else if !looked && looks.pay() {
-                looked = true;
-                state.writer = Writer::Looks;
-                drop(state);
-                looks.look(&self.sign);
-                state = self.lock();
-                state.writer = Writer::Works;
-                continue;
             } else {
-                state.writer = Writer::Sleeps;
+                state.writer_idle = true;
             }
             state = self.wait(&self.work, state);
-            state.writer = Writer::Works;
+            state.writer_idle = false;
         }
     }
 

@@ -14,7 +14,6 @@ use super::checkpoint::{Batch, SessionChange};
 use super::error::{Failure, FailureCause, FlushError, RowError};
 use super::frame::{self, Change};
 use super::generation::{Flush, Generation, Lsn, Span};
-use super::idle::Writer;
 use super::log::Frame;
 use super::results::Results;
 use super::snapshot::Snapshot;
@@ -50,7 +49,8 @@ pub(super) struct State {
     /// The room of a frame that was written, for the next generation but one.
     spare: Vec<u8>,
     results: Results,
-    pub(super) writer: Writer,
+    /// Whether the writer thread sleeps until there is work.
+    pub(super) writer_idle: bool,
     /// Whether the writer thread is to end once nothing is left to write.
     pub(super) closing: bool,
     /// Whether the writer thread has ended.
@@ -134,7 +134,7 @@ impl State {
             failure: None,
             spare: Vec::new(),
             results: Results::default(),
-            writer: Writer::Works,
+            writer_idle: false,
             closing: false,
             writer_ended: false,
         }

@@ -1,21 +1,18 @@
 //! The writer thread: makes each generation durable with one write and one sync.
 //!
 //! It writes at once when it is idle, so a lone commit waits for nobody; whatever is committed
-//! while a sync runs makes up the next generation. There is no timer. How it waits for work stands
-//! in `idle.rs`.
+//! while a sync runs makes up the next generation. There is no timer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error::{FailureCause, FlushError};
 use super::generation::{Generation, Span};
-use super::idle::Looks;
 use super::log::Log;
 use super::{Shared, WriteError};
 
 /// Writes generations until the store is closed and nothing is left, or until it fails.
 pub(super) fn run(shared: &Shared, mut log: Log) {
-    let mut looks = Looks::default();
-    while let Some(generation) = shared.next_generation(&mut log, &mut looks) {
+    while let Some(generation) = shared.next_generation(&mut log) {
         let Generation { mut frame, span, permits } = generation;
         let write = || write(shared, &mut log, &mut frame, &span);
         let written = catch_unwind(AssertUnwindSafe(write));

@@ -9,7 +9,6 @@ use crate::store::StoreError;
 use crate::store::embedded::checkpoint::{self, WriteError};
 use crate::store::embedded::error::FailureCause;
 use crate::store::embedded::generation::Generation;
-use crate::store::embedded::idle::Looks;
 use crate::store::embedded::layout;
 use crate::store::embedded::log::{BLOCK, Log};
 use crate::store::embedded::shared::Shared;
@@ -144,7 +143,7 @@ impl Parts {
     }
 
     fn next_generation(&mut self) -> Option<Generation> {
-        self.shared.next_generation(&mut self.log, &mut Looks::default())
+        self.shared.next_generation(&mut self.log)
     }
 
     fn wants_checkpoint(&self) -> bool {

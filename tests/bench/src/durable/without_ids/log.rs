@@ -6,24 +6,18 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 use rpc::store::DocKey;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::state::{Documents, Generation, HEAD, State, Writer};
+use super::state::{Documents, Generation, HEAD, State};
 use super::{Shared, Write};
 
 /// As the store's, by default.
 pub(super) const SEGMENT: u64 = 16 << 20;
 const BLOCK: usize = 4096;
-/// How long the writer looks for work before it sleeps, and how often it sleeps at once after it
-/// has looked in vain: as the store does.
-const LOOK: Duration = Duration::from_micros(60);
-const REST: u32 = 16;
 
 /// What goes into the tree: all changes up to a number.
 pub(super) type Batch = (Arc<Documents>, u64);
@@ -33,7 +27,6 @@ pub(super) struct Log {
     segment: u64,
     /// Where in the segment the next frame goes.
     next: u64,
-    rest: u32,
 }
 
 impl Log {
@@ -60,7 +53,7 @@ impl Log {
             last = frame.last;
         }
         state.recovered(last);
-        Ok(Log { file, segment: 0, next: 0, rest: 0 })
+        Ok(Log { file, segment: 0, next: 0 })
     }
 
     /// Makes generations durable until the store is closed or fails.
@@ -77,7 +70,6 @@ impl Log {
     }
 
     fn next(&mut self, shared: &Shared, full: &SyncSender<Batch>) -> Option<Generation> {
-        let mut looked = false;
         let mut state = shared.lock().ok()?;
         loop {
             if !state.active.is_empty() {
@@ -93,33 +85,14 @@ impl Log {
                 }
             } else if state.closing {
                 return None;
-            } else if !looked && self.rest == 0 {
-                (looked, state.writer) = (true, Writer::Looks);
-                drop(state);
-                self.look(shared);
-                state = shared.lock().ok()?;
-                state.writer = Writer::Works;
-                continue;
             } else {
-                self.rest = self.rest.saturating_sub(1);
-                state.writer = Writer::Sleeps;
+                state.writer_idle = true;
             }
             state = shared.work.wait(state).expect("no panics");
-            state.writer = Writer::Works;
+            state.writer_idle = false;
             if state.failure.is_some() {
                 return None;
             }
-        }
-    }
-
-    fn look(&mut self, shared: &Shared) {
-        let begun = Instant::now();
-        while !shared.sign.swap(false, Ordering::Acquire) {
-            if begun.elapsed() > LOOK {
-                self.rest = REST;
-                return;
-            }
-            std::thread::yield_now();
         }
     }
 

@@ -24,7 +24,6 @@ mod tree;
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
@@ -34,7 +33,7 @@ use rpc::store::{DocKey, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, StoreFuture
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use self::log::Log;
-use self::state::{Document, State, Writer};
+use self::state::{Document, State};
 use self::tree::Tree;
 
 /// How many bytes of commits may be applied and not durable: no more than a segment takes.
@@ -80,8 +79,6 @@ struct Shared {
     state: Mutex<State>,
     /// Wakes the writer thread.
     work: Condvar,
-    /// Seen by a writer thread that looks for work before it sleeps.
-    sign: AtomicBool,
     room: Semaphore,
 }
 
@@ -118,7 +115,6 @@ impl WithoutIds {
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             work: Condvar::new(),
-            sign: AtomicBool::new(false),
             room: Semaphore::new(ROOM),
         });
         // One checkpoint may be under way while the other segment is filled.
@@ -215,12 +211,10 @@ impl Shared {
         let flush = state.commit(writes, permits.num_permits());
         // The flush gives the room back.
         permits.forget();
-        let writer = std::mem::replace(&mut state.writer, Writer::Works);
+        let wake = std::mem::take(&mut state.writer_idle);
         drop(state);
-        match writer {
-            Writer::Works => {}
-            Writer::Looks => self.sign.store(true, Ordering::Release),
-            Writer::Sleeps => self.work.notify_one(),
+        if wake {
+            self.work.notify_one();
         }
         Ok(Some(flush))
     }

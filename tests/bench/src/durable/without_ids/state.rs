@@ -32,13 +32,6 @@ pub(super) struct Generation {
     pub(super) flush: Arc<Flush>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Writer {
-    Works,
-    Looks,
-    Sleeps,
-}
-
 pub(super) struct State {
     pub(super) active: Generation,
     spare: Vec<u8>,
@@ -47,7 +40,8 @@ pub(super) struct State {
     pub(super) old: Option<Arc<Documents>>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) failure: Option<Failure>,
-    pub(super) writer: Writer,
+    /// Whether the writer thread sleeps until there is work.
+    pub(super) writer_idle: bool,
     pub(super) closing: bool,
 }
 
@@ -72,7 +66,7 @@ impl State {
             old: None,
             snapshot: Arc::new(snapshot),
             failure: None,
-            writer: Writer::Works,
+            writer_idle: false,
             closing: false,
         }
     }
