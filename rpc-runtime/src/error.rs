@@ -61,6 +61,22 @@ pub enum NotExecuted {
     /// The client was shut down.
     #[error("the client was shut down")]
     ClientClosed,
+    /// It was to have a name, and cannot have one.
+    #[error("the call cannot be made under a name: {0}")]
+    Unnameable(String),
+    /// The journal holds as much as it may.
+    #[error(
+        "the journal is full ({limit} bytes): forget named calls that are no longer asked for, wait for open ones, or raise max_journal_bytes"
+    )]
+    JournalFull {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The journal failed, and with it the client.
+    #[error(
+        "the journal failed, and the client is closed: {0}: mend it, and make a new client on it"
+    )]
+    JournalFailed(String),
     /// The session ended before the call was sent.
     #[error("the session has ended: make the call again")]
     SessionClosed,
@@ -82,12 +98,20 @@ pub enum Unknown {
     /// The client was shut down while the call ran.
     #[error("the client was shut down")]
     ClientClosed,
+    /// Another future waits for the call of this name.
+    #[error("another future waits for this call: await that one, or drop it")]
+    AwaitedElsewhere,
+    /// The journal failed, and with it the client. Its next life goes on with the call.
+    #[error(
+        "the journal failed, and the client is closed: {0}: mend it, and make a new client on it"
+    )]
+    JournalFailed(String),
     /// It took effect, but the result does not decode: the two ends disagree on its type.
     #[error("the result does not decode: {0}")]
     BadResponse(String),
 }
 
-/// Why no server could be connected.
+/// Why a client could not be connected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -104,6 +128,9 @@ pub enum ConnectError {
         /// What the server said.
         message: String,
     },
+    /// The client's journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::JournalError),
     /// No server was reached in time.
     #[error("no server was reached within {limit:?}: {detail}")]
     Unreachable {

@@ -51,6 +51,7 @@
 //! | `wire` | frames, headers, acks, the handshake, as bytes | documents, tokio |
 //! | `protocol` | client and server as plain state machines | tokio, clocks, sockets |
 //! | [`transport`] | streams of bytes: TCP, in-process | the protocol |
+//! | [`journal`] | where a client remembers its calls | what its rows say |
 //! | [`client`], [`server`] | the tokio drivers around the state machines | each other |
 //! | [`error`] | what a caller is told | |
 
@@ -59,10 +60,13 @@ extern crate self as rpc;
 
 pub mod client;
 mod clock;
+#[cfg(feature = "embedded")]
+mod disk;
 pub mod document;
 pub mod error;
 pub mod id;
 mod io_buffer;
+pub mod journal;
 mod protocol;
 mod rule;
 pub mod schema;

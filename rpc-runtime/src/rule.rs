@@ -106,6 +106,14 @@ pub enum Rule {
     WaitForSync,
     /// After a failed sync the store answers nothing more.
     StopAfterFailedSync,
+    /// A call is written down before it is sent.
+    JournalBeforeSend,
+    /// An outcome is written down before it is told and acknowledged.
+    JournalBeforeAck,
+    /// The attempts of a client's next life are above those of the earlier.
+    AttemptAboveEarlierLives,
+    /// The calls of a client's next life have numbers above those of the earlier.
+    NumberAboveEarlierLives,
 }
 
 /// Whether a rule was kept when something was made that goes on in another thread.

@@ -10,7 +10,7 @@ use super::{Client, Hedge};
 use crate::error::{CallError, NotExecuted, Unknown};
 use crate::id::{CallId, MethodId, Seq};
 use crate::io_buffer;
-use crate::protocol::client::{CallOptions, CallOutcome, Settled, StartError};
+use crate::protocol::client::{CallOptions, CallOutcome, NotStarted, Settled, StartError};
 use crate::schema::Message;
 use crate::service::{Kind, decode_value, encode_value};
 use crate::time::Time;
@@ -37,7 +37,17 @@ pub struct Call<A, T, E> {
 /// How a call is to be made, where that is not as usual.
 struct Wishes {
     options: CallOptions,
-    ask_again: Option<CallId>,
+    which: Which,
+}
+
+/// Which call is meant.
+enum Which {
+    /// A new one.
+    New,
+    /// The one of this id.
+    Known(CallId),
+    /// The one of this name, or a new one.
+    Named(String),
 }
 
 /// How far a call's future has come.
@@ -97,12 +107,24 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     /// [`CallError::OutcomeUnknown`], and the arguments of that call. If it took effect, this
     /// returns its result; if not, it may still take effect now, once.
     pub fn ask_again(mut self, id: CallId) -> Self {
-        self.wishes().ask_again = Some(id);
+        self.wishes().which = Which::Known(id);
+        self
+    }
+
+    /// Makes the call under a name, as often as this is said: in a client with a
+    /// [journal](super::ClientBuilder::journal), in which a name stands for one call, also across a
+    /// crash. If the call was made before, this waits for its outcome, or returns it if it is
+    /// known. If it was not executed, the name is free again, and the call is made anew.
+    ///
+    /// Take what the business calls it: `"invoice 4711"`. A name has 1 to 256 bytes, and stays until
+    /// it is [forgotten](super::Client::forget). The arguments must be those of the first time.
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.wishes().which = Which::Named(name.into());
         self
     }
 
     fn wishes(&mut self) -> &mut Wishes {
-        let usual = || Box::new(Wishes { options: CallOptions::USUAL, ask_again: None });
+        let usual = || Box::new(Wishes { options: CallOptions::USUAL, which: Which::New });
         self.wishes.get_or_insert_with(usual)
     }
 
@@ -144,31 +166,36 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         }
         let (method, kind) = (self.method, self.kind);
         let options = self.wishes.as_ref().map(|wishes| Box::new(wishes.options));
-        let ask_again = self.wishes.as_ref().and_then(|wishes| wishes.ask_again);
+        let which = self.wishes.as_ref().map_or(&Which::New, |wishes| &wishes.which);
         let waker = context.waker();
-        let started = self.client.shared().with(|core| match ask_again {
-            None => {
-                let started = core.start(now, method, kind, options, deadline, arguments, waker);
-                if let Err(StartError::WindowFull(_)) = &started {
-                    core.wait_for_room(deadline, waker.clone());
+        let started = self.client.shared().with(|core| {
+            let started = match which {
+                Which::New => core
+                    .start(now, method, kind, options, deadline, arguments, waker)
+                    .map_err(NotStarted::Start),
+                Which::Known(id) => core
+                    .ask_again(now, *id, method, deadline, &arguments, waker)
+                    .map_err(NotStarted::Settled),
+                Which::Named(name) => {
+                    core.start_named(now, name, method, kind, options, deadline, arguments, waker)
                 }
-                started.map_err(Started::Not)
+            };
+            if let Err(NotStarted::Start(StartError::WindowFull(_))) = &started {
+                core.wait_for_room(deadline, waker.clone());
             }
-            Some(id) => {
-                core.ask_again(now, id, deadline, &arguments, waker).map_err(Started::Settled)
-            }
+            started
         });
         match started {
             Ok(seq) => {
                 self.note_started(seq);
                 Poll::Pending
             }
-            Err(Started::Settled(settled)) => Poll::Ready(self.finish(settled)),
-            Err(Started::Not(StartError::WindowFull(arguments))) => {
+            Err(NotStarted::Settled(settled)) => Poll::Ready(self.finish(settled)),
+            Err(NotStarted::Start(StartError::WindowFull(arguments))) => {
                 self.stage = Stage::Waiting(arguments, deadline);
                 Poll::Pending
             }
-            Err(Started::Not(StartError::Refused(reason))) => {
+            Err(NotStarted::Start(StartError::Refused(reason))) => {
                 Poll::Ready(Err(CallError::NotExecuted(reason)))
             }
         }
@@ -220,12 +247,6 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         io_buffer::put_message(payload);
         result
     }
-}
-
-/// Why a call did not get going.
-enum Started {
-    Not(StartError),
-    Settled(Settled),
 }
 
 impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::connection;
@@ -17,8 +17,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// The longest sleep. A timer that fires too early does no harm.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// Runs until the client is closed.
-pub(super) async fn drive(shared: Arc<Shared>) {
+/// Runs until the client is closed, and all that it has left to write and to send is done.
+pub(super) async fn drive(shared: Arc<Shared>, keeper: Option<JoinHandle<()>>) {
     let mut connections = JoinSet::new();
     let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
     std::future::poll_fn(|context| {
@@ -53,6 +53,10 @@ pub(super) async fn drive(shared: Arc<Shared>) {
     .await;
     let finished = async { while connections.join_next().await.is_some() {} };
     let _cut_off = tokio::time::timeout(FAREWELL, finished).await;
+    // Whoever waits for the client's end may open the journal again.
+    if let Some(keeper) = keeper {
+        let _panicked = keeper.await;
+    }
 }
 
 /// A time far enough off to stand for never, near enough to be an instant.

@@ -12,10 +12,12 @@
 //! | `shared.rs` | the core behind its lock, and who must be woken when it has changed |
 //! | `driver.rs` | one task for timers and for making connections |
 //! | `connection.rs` | one task a connection, for its bytes |
+//! | `journal.rs` | one task for the journal, if there is one |
 
 mod call;
 mod connection;
 mod driver;
+mod journal;
 mod shared;
 
 use std::sync::Arc;
@@ -26,7 +28,8 @@ pub use self::call::Call;
 use self::shared::Shared;
 use crate::error::ConnectError;
 use crate::id::MethodId;
-pub use crate::protocol::client::{ClientConfig, ClientStats, Hedge};
+use crate::journal::Journal;
+pub use crate::protocol::client::{ClientConfig, ClientStats, Hedge, JournalledCall};
 use crate::schema::Message;
 use crate::service::{Kind, ServiceSchema};
 use crate::transport::{Connector, Tcp};
@@ -77,6 +80,7 @@ pub struct ClientBuilder {
     config: ClientConfig,
     connector: Arc<dyn Connector>,
     connect_limit: Duration,
+    journal: Option<Arc<dyn Journal>>,
 }
 
 /// How long [`ClientBuilder::connect`] waits for the first server, unless it is set.
@@ -89,6 +93,7 @@ impl Client {
             config: ClientConfig::default(),
             connector: Arc::new(Tcp),
             connect_limit: DEFAULT_CONNECT_LIMIT,
+            journal: None,
         }
     }
 
@@ -106,6 +111,25 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> ClientStats {
         self.shared().with(|core| core.stats())
+    }
+
+    /// The calls in the client's journal, the oldest first: those that have not ended, the named ones,
+    /// and those of an earlier life whose outcome nobody has heard. Empty without a journal.
+    ///
+    /// A call without a name is asked for with its method, its arguments and
+    /// [`ask_again`](Call::ask_again); if nobody asks, it is settled in the background.
+    #[must_use]
+    pub fn journalled(&self) -> Vec<JournalledCall> {
+        self.shared().with(|core| core.journalled())
+    }
+
+    /// Lets go of the outcome of a [named](Call::named) call, and of its name, which a later call may
+    /// have. Says whether there was such an outcome; a call that has not ended keeps its name.
+    ///
+    /// The journal hears of it with the next that is written: after a crash right now the outcome may
+    /// still be there.
+    pub fn forget(&self, name: &str) -> bool {
+        self.shared().with(|core| core.forget_named(name))
     }
 
     /// Waits until every call is settled, also those that were dropped or given up, but no longer
@@ -156,6 +180,27 @@ impl ClientBuilder {
         self
     }
 
+    /// Remembers the calls across a crash: see [`crate::journal`]. A client that is connected with the
+    /// journal of an earlier one goes on with its session and its open calls, under the next
+    /// incarnation; what the earlier one still has on the wire is fenced.
+    ///
+    /// ```no_run
+    /// # #[derive(Clone, Debug, serde::Serialize, serde::Deserialize, rpc::Schema)] pub struct Account(String);
+    /// # impl rpc::DocumentKey for Account { fn doc_key(&self) -> Result<rpc::store::DocKey, rpc::store::KeyError> { rpc::store::DocKey::new(&self.0) } }
+    /// # #[rpc::service] pub trait Bank { async fn pay(&self, tx: &mut rpc::Tx, #[anchor] from: Account, cents: u64) -> u64; }
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let journal = rpc::journal::FileJournal::open("payments.journal")?;
+    /// let bank: BankClient = rpc::Client::builder().journal(journal).connect(["10.0.0.1:4000"]).await?;
+    ///
+    /// // However often the program crashes and comes here again, it pays once.
+    /// let left = bank.pay(Account("alice".into()), 100).named("invoice 4711").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn journal(mut self, journal: impl Journal) -> ClientBuilder {
+        self.journal = Some(Arc::new(journal));
+        self
+    }
+
     /// Sets how long [`connect`](ClientBuilder::connect) waits for the first server. Default 10 s.
     pub fn connect_limit(mut self, limit: Duration) -> ClientBuilder {
         self.connect_limit = limit;
@@ -167,8 +212,8 @@ impl ClientBuilder {
     /// names of one server would push out each other's connection.
     ///
     /// # Errors
-    /// If no address was given, no server was reached in time, or all of them refuse this client
-    /// for good (another service, a method that differs).
+    /// If no address was given, the journal cannot be used, no server was reached in time, or all of
+    /// them refuse this client for good (another service, a method that differs).
     pub async fn connect<C: Stub>(
         self,
         servers: impl IntoIterator<Item = impl Into<String>>,
@@ -183,7 +228,15 @@ impl ClientBuilder {
         if addresses.is_empty() {
             return Err(ConnectError::NoAddress);
         }
-        let shared = Shared::start(self.config, C::schema(), addresses, self.connector);
+        let (schema, is_journalled) = (C::schema(), self.journal.is_some());
+        let remembered = match self.journal {
+            Some(journal) => {
+                let restored = journal::open(&*journal, &schema).await?;
+                Some((journal, restored))
+            }
+            None => None,
+        };
+        let shared = Shared::start(self.config, schema, addresses, self.connector, remembered);
         let client = Client { handle: Arc::new(Handle { shared: Arc::clone(&shared) }) };
         let connected = std::future::poll_fn(|context| {
             let polled = shared.watch(context.waker(), |core| {
@@ -200,13 +253,22 @@ impl ClientBuilder {
             });
             if polled.is_ready() { polled } else { Poll::Pending }
         });
-        match tokio::time::timeout(self.connect_limit, connected).await {
-            Ok(connected) => connected.map(|()| C::from_client(client)),
+        let connected = match tokio::time::timeout(self.connect_limit, connected).await {
+            Ok(connected) => connected,
             Err(_) => Err(ConnectError::Unreachable {
                 limit: self.connect_limit,
                 detail: shared.with(|core| core.troubles()),
             }),
+        };
+        if is_journalled && let Err(error) = connected {
+            // Whoever tries again may open the journal at once.
+            shared.close();
+            if let Some(driver) = shared.take_driver() {
+                let _panicked = driver.await;
+            }
+            return Err(error);
         }
+        connected.map(|()| C::from_client(client))
     }
 }
 

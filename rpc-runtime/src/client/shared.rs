@@ -6,10 +6,11 @@ use std::task::{Poll, Waker};
 
 use tokio::task::{AbortHandle, JoinHandle};
 
-use super::driver;
+use super::{driver, journal};
 use crate::clock::Clock;
 use crate::id::MethodId;
-use crate::protocol::client::{ClientConfig, Core, EndpointId, Event};
+use crate::journal::Journal;
+use crate::protocol::client::{ClientConfig, Core, EndpointId, Event, Restored};
 use crate::service::ServiceSchema;
 use crate::time::Time;
 use crate::transport::Connector;
@@ -32,6 +33,8 @@ pub(super) struct State {
     /// Connections that the driver is to make.
     pub(super) orders: Vec<Order>,
     pub(super) driver_waker: Option<Waker>,
+    /// Who writes the journal, while there is nothing to write.
+    pub(super) journal_waker: Option<Waker>,
     /// The time that the driver's timer is set to.
     pub(super) armed: Time,
     pub(super) closed: bool,
@@ -61,12 +64,13 @@ thread_local! {
 }
 
 impl Shared {
-    /// Makes the core and starts the driver.
+    /// Makes the core and starts the driver. A client with a journal goes on with what was in it.
     pub(super) fn start(
         config: ClientConfig,
         schema: ServiceSchema,
         addresses: Vec<String>,
         connector: Arc<dyn Connector>,
+        remembered: Option<(Arc<dyn Journal>, Restored)>,
     ) -> Arc<Shared> {
         let ids = schema.methods.iter().map(|method| usize::from(method.id.0));
         let mut method_names = vec!["?"; ids.max().map_or(0, |last| last + 1)];
@@ -75,24 +79,34 @@ impl Shared {
         }
         let seed = config.seed.unwrap_or_else(|| fastrand::u64(..));
         let links = addresses.iter().map(|_| Link::default()).collect();
+        let mut core = Core::new(config.clone(), schema, addresses, seed);
+        let (clock, journal) = match remembered {
+            Some((journal, restored)) => {
+                core.restore(restored);
+                (Clock::from_the_epoch(), Some(journal))
+            }
+            None => (Clock::new(), None),
+        };
         let state = State {
-            core: Core::new(config.clone(), schema, addresses, seed),
+            core,
             links,
             orders: Vec::new(),
             driver_waker: None,
+            journal_waker: None,
             armed: Time::ZERO,
             closed: false,
             watchers: Vec::new(),
         };
         let shared = Arc::new(Shared {
-            clock: Clock::new(),
+            clock,
             config,
             connector,
             method_names,
             state: Mutex::new(state),
             driver: Mutex::new(None),
         });
-        let driver = tokio::spawn(driver::drive(Arc::clone(&shared)));
+        let keeper = journal.map(|journal| journal::keep(Arc::clone(&shared), journal));
+        let driver = tokio::spawn(driver::drive(Arc::clone(&shared), keeper.map(tokio::spawn)));
         *shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(driver);
         shared
     }
@@ -149,6 +163,7 @@ impl Shared {
                 state.watchers.extend(link.waker.take());
             }
             state.watchers.extend(state.driver_waker.take());
+            state.watchers.extend(state.journal_waker.take());
         });
     }
 
@@ -208,6 +223,7 @@ impl State {
                 Event::Transmit(endpoint) => {
                     woken.extend(self.links[usize::from(endpoint.0)].waker.take());
                 }
+                Event::Journal => woken.extend(self.journal_waker.take()),
                 Event::Connect(endpoint) => {
                     let link = &mut self.links[usize::from(endpoint.0)];
                     link.number += 1;

@@ -65,12 +65,16 @@ impl CallOutcome {
 pub(super) enum CallState {
     /// Over, and taken by its caller.
     Vacant,
+    /// Waits to be written down before it is sent.
+    Unwritten,
     /// Waits for a usable endpoint.
     Queued,
     /// Waits until `next_at` to be sent again.
     Backoff,
     /// Waits for a response, until `next_at`.
     Sent,
+    /// Its outcome is being written down.
+    Ending,
     /// Its outcome waits for its caller.
     Complete,
 }
@@ -282,7 +286,13 @@ impl Call {
     /// Still without an outcome.
     #[inline]
     pub(super) fn is_pending(&self) -> bool {
-        !matches!(self.state, CallState::Vacant | CallState::Complete)
+        !matches!(self.state, CallState::Vacant | CallState::Ending | CallState::Complete)
+    }
+
+    /// Over: it may be acknowledged.
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, CallState::Vacant | CallState::Complete)
     }
 
     /// Whether it is certain that no attempt took effect: each was refused, or never sent.

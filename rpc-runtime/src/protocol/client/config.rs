@@ -60,6 +60,9 @@ pub struct ClientConfig {
     /// Outcomes kept for callers that gave up and may ask again. Default 1,024; beyond it the
     /// oldest is dropped, and asking for it says so.
     pub max_kept_outcomes: usize,
+    /// What a journal may hold, in bytes: open calls, and the outcomes of named ones. Default 16 MiB,
+    /// all of which is also in memory; beyond it no new writes are made.
+    pub max_journal_bytes: usize,
     /// What random choices (jitter) start from; `None` draws it. Set it to repeat a run.
     pub seed: Option<u64>,
 }
@@ -85,6 +88,7 @@ impl Default for ClientConfig {
             min_backoff: Duration::from_millis(20),
             max_backoff: Duration::from_secs(2),
             max_kept_outcomes: 1024,
+            max_journal_bytes: 16 << 20,
             seed: None,
         }
     }
@@ -122,5 +126,6 @@ setters! {
     min_backoff: Duration,
     max_backoff: Duration,
     max_kept_outcomes: usize,
+    max_journal_bytes: usize,
     seed: Option<u64>,
 }

@@ -23,7 +23,9 @@ impl Core {
         endpoint.handle_connected();
         endpoint.last_byte = now;
         // Only one endpoint opens the session; the others go on with what it was given.
-        if self.session.is_none() && self.opener.is_some_and(|opener| opener != id) {
+        let is_opened_elsewhere =
+            self.is_entering_session() || self.opener.is_some_and(|opener| opener != id);
+        if self.session.is_none() && is_opened_elsewhere {
             self.set_link(id, Link::AwaitingSession);
         } else {
             self.greet(now, id);
@@ -53,7 +55,8 @@ impl Core {
         };
         let retry_at = now + self.jittered(pause);
         self.set_link(id, Link::Down { retry_at });
-        if self.opener == Some(id) {
+        // A session that was opened is entered all the same.
+        if self.opener == Some(id) && !self.is_entering_session() {
             self.opener = None;
             self.pass_on_opening(now);
         }
@@ -104,35 +107,51 @@ impl Core {
         welcome: &Welcome,
     ) -> Result<(), WireError> {
         match self.session {
-            None => {
-                self.client = welcome.session.client;
-                self.session = Some(Session {
-                    id: welcome.session,
-                    secret: welcome.secret,
-                    window: welcome.window,
-                });
-                self.opener = None;
-                self.stats.sessions += 1;
-                self.greet_waiting(now);
+            None if self.journal.is_some() => {
+                self.journal_session(id, welcome);
+                self.set_link(id, Link::Welcomed);
+                return Ok(());
             }
+            None => self.begin_session(
+                now,
+                Session { id: welcome.session, secret: welcome.secret, window: welcome.window },
+            ),
             Some(session) if session.id != welcome.session => {
                 return Err(WireError::UnknownValue("session"));
             }
             Some(ref mut session) => session.window = session.window.min(welcome.window),
         }
-        self.stats.connections += 1;
         let max_frame = self.config.max_frame_bytes;
+        self.endpoint_mut(id).decoder.set_max_frame(max_frame);
+        self.set_link(id, Link::Welcomed);
+        self.come_up(now, id, welcome.max_frame);
+        Ok(())
+    }
+
+    /// A session was opened for this client, which is its own from now on.
+    pub(super) fn begin_session(&mut self, now: Time, session: Session) {
+        self.client = session.id.client;
+        self.session = Some(session);
+        self.opener = None;
+        self.stats.sessions += 1;
+        self.greet_waiting(now);
+    }
+
+    /// Calls can be sent to an endpoint that has said welcome, if its connection still stands.
+    pub(super) fn come_up(&mut self, now: Time, id: EndpointId, max_frame: usize) {
+        if self.endpoint(id).link != Link::Welcomed {
+            return;
+        }
+        self.stats.connections += 1;
         let endpoint = self.endpoint_mut(id);
         endpoint.failures = 0;
         endpoint.reject = None;
         endpoint.trouble = None;
-        endpoint.max_frame = welcome.max_frame;
+        endpoint.max_frame = max_frame;
         endpoint.last_sent = now;
-        endpoint.decoder.set_max_frame(max_frame);
         self.set_link(id, Link::Up);
         self.send_queued(now);
         self.wakers.extend(self.window_waiters.drain(..).map(|(_, waker)| waker));
-        Ok(())
     }
 
     pub(super) fn handle_reject(&mut self, now: Time, id: EndpointId, reject: Reject) {
@@ -152,6 +171,7 @@ impl Core {
         self.session = None;
         self.session_writes = 0;
         self.opener = None;
+        self.journal_no_session();
         self.fail_pending(&Unknown::SessionClosed, &NotExecuted::SessionClosed);
         for index in 0..self.endpoints.len() {
             let id = EndpointId(index as u16);
@@ -179,6 +199,7 @@ impl Core {
         if self.session.take().is_none() {
             return;
         }
+        self.journal_no_session();
         for index in 0..self.endpoints.len() {
             let id = EndpointId(index as u16);
             match self.endpoint(id).link {
@@ -195,6 +216,7 @@ impl Core {
                 Link::Down { .. }
                 | Link::Connecting { .. }
                 | Link::AwaitingSession
+                | Link::Welcomed
                 | Link::Leaving { .. } => {}
             }
         }

@@ -23,6 +23,8 @@ pub(super) enum Link {
     AwaitingSession,
     /// The hello was sent, at this time.
     Greeting { since: Time },
+    /// It has opened a session that is being written down.
+    Welcomed,
     /// Calls can be sent.
     Up,
     /// The server was told, at this time, that the session is over; it will close the connection.

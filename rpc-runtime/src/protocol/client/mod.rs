@@ -11,6 +11,7 @@
 //! | `send.rs` | where a call goes, and with which header |
 //! | `receive.rs` | what a response means for its call |
 //! | `outcome.rs` | how a call ends, and how its caller gets to know |
+//! | `journal/` | what a client with a journal writes down before it acts on it |
 //! | `timers.rs` | time-outs, deadlines, probes, lone acks |
 //! | `rtt.rs`, `budget.rs` | how long to wait, and how often to try |
 //! | `stats.rs` | what is counted |
@@ -23,12 +24,15 @@
 //!              └─Backoff◀┘  (attempt + 1, retry bit)             │
 //!                        └─ deadline: the same, but SETTLE ──────┘
 //! ```
+//!
+//! With a journal, a write is Unwritten before it is Queued, and Ending before it is Complete.
 
 mod budget;
 mod call;
 mod config;
 mod connect;
 mod endpoint;
+mod journal;
 mod outcome;
 #[cfg(test)]
 mod pair_tests;
@@ -54,6 +58,9 @@ pub(crate) use self::call::{CallOptions, CallOutcome};
 pub use self::config::ClientConfig;
 pub(crate) use self::endpoint::EndpointId;
 use self::endpoint::{Endpoint, Link};
+use self::journal::Journal;
+pub use self::journal::JournalledCall;
+pub(crate) use self::journal::{NotStarted, Restored};
 use self::outcome::KeptOutcome;
 pub(crate) use self::outcome::Settled;
 use self::ring::CallRing;
@@ -102,6 +109,8 @@ pub(crate) struct Core {
     window_waiters: Vec<(Time, Waker)>,
     /// How calls ended whose callers gave up, oldest first.
     kept_outcomes: VecDeque<KeptOutcome>,
+    /// What must be written down before it is acted on, in a client that remembers across a crash.
+    journal: Option<Box<Journal>>,
     closed: bool,
     stats: ClientStats,
 }
@@ -115,6 +124,8 @@ pub(crate) enum Event {
     Close(EndpointId),
     /// The endpoint has bytes to send.
     Transmit(EndpointId),
+    /// The journal has something to write.
+    Journal,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +164,7 @@ impl Core {
             wakers: Vec::new(),
             window_waiters: Vec::new(),
             kept_outcomes: VecDeque::new(),
+            journal: None,
             closed: false,
             stats: ClientStats::default(),
             config,
@@ -165,8 +177,8 @@ impl Core {
             return;
         }
         self.closed = true;
+        // Before the rest is ended: what was not answered is not acknowledged.
         let all_settled = self.ring.beyond_watermark() == 0;
-        self.fail_pending(&Unknown::ClientClosed, &NotExecuted::ClientClosed);
         for index in 0..self.endpoints.len() {
             let id = EndpointId(index as u16);
             if self.endpoints[index].link == Link::Up {
@@ -177,6 +189,10 @@ impl Core {
                 self.events.push_back(Event::Transmit(id));
             }
         }
+        if all_settled {
+            self.journal_no_session();
+        }
+        self.abandon_all(&Unknown::ClientClosed, &NotExecuted::ClientClosed);
         self.wakers.extend(self.window_waiters.drain(..).map(|(_, waker)| waker));
     }
 

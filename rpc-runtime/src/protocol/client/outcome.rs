@@ -6,14 +6,14 @@ use super::Core;
 use super::call::{CallOutcome, CallState, Caller};
 use super::endpoint::Link;
 use crate::error::{NotExecuted, Unknown};
-use crate::id::{CallId, Seq};
+use crate::id::{CallId, MethodId, Seq};
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::time::Time;
 use crate::wire::request::ClientFrame;
 
 /// How a call ended: what its caller gets.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settled {
     pub(crate) id: CallId,
     /// How often it was sent.
@@ -26,8 +26,10 @@ pub(crate) struct Settled {
 /// How a call ended whose caller had given up.
 #[derive(Debug)]
 pub(super) struct KeptOutcome {
-    settled: Settled,
-    arguments: u64,
+    pub(super) settled: Settled,
+    pub(super) method: MethodId,
+    /// A hash of its arguments.
+    pub(super) arguments: u64,
 }
 
 impl Core {
@@ -50,6 +52,9 @@ impl Core {
         let payload = std::mem::take(&mut call.buffer);
         call.vacate();
         self.ring.trim();
+        if self.journal.is_some() {
+            self.forget_unnamed(seq);
+        }
         Poll::Ready(Settled { id, attempts, outcome, payload })
     }
 
@@ -61,6 +66,7 @@ impl Core {
         &mut self,
         now: Time,
         id: CallId,
+        method: MethodId,
         deadline: Time,
         arguments: &[u8],
         waker: &Waker,
@@ -71,37 +77,69 @@ impl Core {
             return ended(CallOutcome::unknown(Unknown::ClientClosed));
         }
         if let Some(position) = self.kept_outcomes.iter().position(|kept| kept.settled.id == id) {
-            if self.kept_outcomes[position].arguments != hash(arguments) {
+            let known = &self.kept_outcomes[position];
+            if known.arguments != hash(arguments) || known.method != method {
                 return ended(CallOutcome::not_executed(NotExecuted::IdReused));
             }
-            let kept = self.kept_outcomes.remove(position).expect("found just now");
-            return Err(kept.settled);
+            let known = self.kept_outcomes.remove(position).expect("found just now");
+            self.forget_unnamed(id.seq);
+            return Err(known.settled);
+        }
+        if let Some((known_method, known_arguments, settled)) = self.journalled_end(id) {
+            if known_arguments != hash(arguments) || known_method != method {
+                return ended(CallOutcome::not_executed(NotExecuted::IdReused));
+            }
+            return Err(settled);
         }
         let stale = || ended(CallOutcome::unknown(Unknown::Stale));
         if id.client != self.client || self.session.is_none() {
             return stale();
         }
-        let settle_grace = self.config.settle_grace;
-        let Some(call) = self.ring.pending_mut(id.seq) else { return stale() };
-        if call.caller != Caller::GaveUp {
+        let open = self.ring.get(id.seq).filter(|call| !call.is_over());
+        let Some(call) = open.filter(|call| call.caller == Caller::GaveUp) else {
             return stale();
-        }
-        if call.buffer != arguments {
+        };
+        // Nothing else has been put in place of the arguments yet.
+        if call.buffer != arguments || call.method != method {
             return ended(CallOutcome::not_executed(NotExecuted::IdReused));
+        }
+        match self.take_over(now, id.seq, deadline, waker) {
+            Some(seq) => Ok(seq),
+            None => stale(),
+        }
+    }
+
+    /// Goes on with a call that nobody waits for, on behalf of somebody who does. `None` if somebody
+    /// waits already, or the call is over.
+    pub(super) fn take_over(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        deadline: Time,
+        waker: &Waker,
+    ) -> Option<Seq> {
+        let settle_grace = self.config.settle_grace;
+        let call = self.ring.get_mut(seq).filter(|call| !call.is_over())?;
+        if call.caller == Caller::Waiting {
+            return None;
         }
         call.caller = Caller::Waiting;
         call.outcome = None;
         call.waker = Some(waker.clone());
+        if call.state == CallState::Ending {
+            return Some(seq);
+        }
         let rare = call.rare_mut();
         (rare.settle, rare.silent) = (false, 0);
         call.deadline = deadline;
-        // One that waits for a server goes out as soon as there is one; no timer brings that about.
-        if call.state != CallState::Queued {
+        // One that waits for a server, or the journal, goes out as soon as it can; no timer brings
+        // that about.
+        if !matches!(call.state, CallState::Queued | CallState::Unwritten) {
             call.next_at = call.next_at.min(now + settle_grace);
         }
         let at = call.next_at.min(deadline);
         self.note_call_at(at);
-        Ok(id.seq)
+        Some(seq)
     }
 
     /// The caller of a call has dropped its future.
@@ -113,9 +151,11 @@ impl Core {
                 call.state = CallState::Vacant;
                 call.buffer = Vec::new();
                 self.ring.trim();
+                self.forget_unnamed(seq);
             }
             CallState::Vacant | CallState::Complete => {}
-            CallState::Queued | CallState::Backoff | CallState::Sent => {
+            CallState::Ending => call.caller = Caller::Dropped,
+            CallState::Unwritten | CallState::Queued | CallState::Backoff | CallState::Sent => {
                 if call.caller == Caller::Waiting {
                     self.abandon(seq);
                 } else if call.outcome.take().is_some() {
@@ -152,6 +192,22 @@ impl Core {
         } else {
             self.unsent -= 1;
         }
+        if self.journal.is_some() && self.must_journal_end(seq, &outcome, payload) {
+            return;
+        }
+        self.finish(seq, outcome, payload);
+    }
+
+    /// Ends a call whose place among the pending ones is given up, and whose end is written down where
+    /// it must be.
+    #[inline]
+    pub(super) fn finish(&mut self, seq: Seq, outcome: CallOutcome, payload: &[u8]) {
+        let mut is_named = false;
+        if self.journal.is_some() {
+            is_named = self.is_named(seq);
+            self.note_ended(seq, &outcome, payload);
+        }
+        let Some(call) = self.ring.get_mut(seq).filter(|call| !call.is_over()) else { return };
         // Whoever gave up and has not looked yet is told the outcome itself.
         let is_untold = call.caller == Caller::GaveUp && call.outcome.is_some();
         match if is_untold { Caller::Waiting } else { call.caller } {
@@ -162,18 +218,20 @@ impl Core {
                 call.outcome = Some(outcome);
                 self.wakers.extend(call.waker.take());
             }
-            Caller::GaveUp => {
-                let arguments = hash(&call.buffer);
+            Caller::GaveUp if !is_named => {
+                let (method, arguments) = (call.method, hash(&call.buffer));
                 let (attempts, payload) = (call.attempts, payload.to_vec());
                 call.vacate();
                 let id = CallId { client: self.client, seq };
                 let settled = Settled { id, attempts, outcome, payload };
-                self.kept_outcomes.push_back(KeptOutcome { settled, arguments });
-                if self.kept_outcomes.len() > self.config.max_kept_outcomes {
-                    self.kept_outcomes.pop_front();
-                }
+                self.keep_outcome(KeptOutcome { settled, method, arguments });
             }
-            Caller::Dropped => call.vacate(),
+            // Its name leads to it.
+            Caller::GaveUp => call.vacate(),
+            Caller::Dropped => {
+                call.vacate();
+                self.forget_unnamed(seq);
+            }
         }
         if self.ring.note_complete(seq) {
             self.ring.trim();
@@ -181,6 +239,49 @@ impl Core {
                 self.wakers.extend(self.window_waiters.drain(..).map(|(_, waker)| waker));
             }
         }
+    }
+
+    /// Keeps how a call ended for who may ask for it, as long as there is room.
+    pub(super) fn keep_outcome(&mut self, outcome: KeptOutcome) {
+        self.kept_outcomes.push_back(outcome);
+        if self.kept_outcomes.len() > self.config.max_kept_outcomes
+            && let Some(oldest) = self.kept_outcomes.pop_front()
+        {
+            self.forget_unnamed(oldest.settled.id.seq);
+        }
+    }
+
+    /// Ends every call at once, for its caller alone: nothing more is written down or sent. The next
+    /// life of a client with a journal goes on with what is open, so nobody may be told that it
+    /// was not executed.
+    pub(super) fn abandon_all(&mut self, unknown: &Unknown, not_executed: &NotExecuted) {
+        let open: Vec<Seq> =
+            self.ring.iter().filter(|(_, call)| !call.is_over()).map(|(seq, _)| seq).collect();
+        for seq in open {
+            let goes_on = self.journal.is_some();
+            let call = self.ring.get_mut(seq).expect("listed just now");
+            let was_never_run = call.was_never_run() && !(goes_on && call.kind == Kind::Write);
+            let is_waited_for = call.caller == Caller::Waiting || call.outcome.is_some();
+            let was_sent = (call.state == CallState::Sent).then_some(call.endpoint);
+            if is_waited_for {
+                call.state = CallState::Complete;
+                call.buffer = Vec::new();
+                call.outcome = Some(match was_never_run {
+                    true => CallOutcome::not_executed(not_executed.clone()),
+                    false => CallOutcome::unknown(unknown.clone()),
+                });
+                self.wakers.extend(call.waker.take());
+            } else {
+                call.vacate();
+            }
+            if let Some(endpoint) = was_sent {
+                self.endpoint_mut(endpoint).in_flight -= 1;
+            }
+            if self.ring.note_complete(seq) {
+                self.ring.trim();
+            }
+        }
+        self.unsent = 0;
     }
 
     /// Ends every pending call: what was never run as not executed, the rest as unknown.
@@ -199,6 +300,6 @@ impl Core {
     }
 }
 
-fn hash(arguments: &[u8]) -> u64 {
+pub(super) fn hash(arguments: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(arguments)
 }

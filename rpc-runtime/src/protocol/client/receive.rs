@@ -29,7 +29,7 @@ impl Core {
             let decoder = &mut self.endpoints[usize::from(id.0)].decoder;
             let Some(frame) = decoder.next(&mut input, &mut finished)? else { return Ok(()) };
             match self.endpoint(id).link {
-                Link::Up => self.handle_frame(now, id, frame)?,
+                Link::Up | Link::Welcomed => self.handle_frame(now, id, frame)?,
                 Link::Greeting { .. } => match decode_reply(frame)? {
                     Ok(welcome) => self.handle_welcome(now, id, &welcome)?,
                     Err(reject) => self.handle_reject(now, id, reject),

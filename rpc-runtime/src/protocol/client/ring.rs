@@ -34,6 +34,21 @@ impl CallRing {
         }
     }
 
+    /// The ring of a client that goes on: nothing before `base` is of interest, the next call is
+    /// `next`, and `open` of those between them are not over.
+    pub(super) fn resumed(base: Seq, next: Seq, open: usize) -> CallRing {
+        let len = (next.0 - base.0) as usize;
+        let places = if len == 0 { 0 } else { len.next_power_of_two().max(FEWEST_PLACES) };
+        let complete_above = (len - open) as u64;
+        CallRing {
+            base,
+            len,
+            places: std::iter::repeat_with(Call::vacant).take(places).collect(),
+            watermark: base,
+            complete_above,
+        }
+    }
+
     #[inline]
     pub(super) fn next_seq(&self) -> Seq {
         Seq(self.base.0 + self.len as u64)
@@ -107,7 +122,7 @@ impl CallRing {
             return true;
         }
         self.watermark = self.watermark.next();
-        while self.get(self.watermark).is_some_and(|call| !call.is_pending()) {
+        while self.get(self.watermark).is_some_and(Call::is_over) {
             self.watermark = self.watermark.next();
             self.complete_above -= 1;
         }
@@ -137,7 +152,7 @@ impl CallRing {
         let last = self.next_seq().0.min(first + MAX_BITMAP_CALLS);
         for seq in first..last {
             let bit = seq - first;
-            if self.get(Seq(seq)).is_some_and(|call| !call.is_pending()) {
+            if self.get(Seq(seq)).is_some_and(Call::is_over) {
                 bitmap.resize(bit as usize / 8 + 1, 0);
                 bitmap[bit as usize / 8] |= 1 << (bit % 8);
             }

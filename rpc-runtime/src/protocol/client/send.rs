@@ -132,6 +132,9 @@ impl Core {
     }
 
     pub(super) fn send_to(&mut self, now: Time, seq: Seq, endpoint: EndpointId) {
+        if self.journal.is_some() && self.must_journal_attempt(seq) {
+            return;
+        }
         let timeout = self.timeout_of(seq, endpoint);
         let bitmap = self.bitmap_for(endpoint);
         let watermark = acknowledged(self.ring.watermark(), seq);
@@ -238,7 +241,7 @@ impl Core {
     }
 
     /// Takes a call off the endpoint that it was sent to.
-    fn unsend(&mut self, seq: Seq, state: CallState) {
+    pub(super) fn unsend(&mut self, seq: Seq, state: CallState) {
         let Some(call) = self.ring.pending_mut(seq) else { return };
         let (was, endpoint) = (call.state, call.endpoint);
         call.state = state;

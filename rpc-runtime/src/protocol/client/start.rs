@@ -47,7 +47,8 @@ impl Core {
         arguments: Vec<u8>,
         waker: &Waker,
     ) -> Result<Seq, Vec<u8>> {
-        let may_go_on = !self.closed && !self.is_session_used() && self.has_room();
+        let may_go_on =
+            !self.closed && self.journal.is_none() && !self.is_session_used() && self.has_room();
         let Some(endpoint) = may_go_on.then(|| self.choose(None)).flatten() else {
             return Err(arguments);
         };
@@ -75,8 +76,24 @@ impl Core {
         arguments: Vec<u8>,
         waker: &Waker,
     ) -> Result<Seq, StartError> {
+        self.start_as(now, None, method, kind, options, deadline, arguments, waker)
+    }
+
+    /// As [`start`](Core::start), under a name.
+    #[allow(clippy::too_many_arguments, reason = "those of `start`")]
+    pub(super) fn start_as(
+        &mut self,
+        now: Time,
+        name: Option<String>,
+        method: MethodId,
+        kind: Kind,
+        options: Option<Box<CallOptions>>,
+        deadline: Time,
+        arguments: Vec<u8>,
+        waker: &Waker,
+    ) -> Result<Seq, StartError> {
         if self.closed {
-            return Err(StartError::Refused(NotExecuted::ClientClosed));
+            return Err(StartError::Refused(self.closed_reason()));
         }
         let limit = self.config.max_frame_bytes.saturating_sub(MAX_REQUEST_HEADER);
         if arguments.len() > limit {
@@ -85,12 +102,16 @@ impl Core {
         }
         self.handle_time(now);
         self.leave_used_session(now);
-        if !self.has_room() {
+        let is_journalled = self.journal.is_some() && kind == Kind::Write;
+        if !self.has_room() || !(is_journalled || self.may_number()) {
             return Err(StartError::WindowFull(arguments));
         }
-        self.count_call(kind);
         let (made_at, client, waker) = (now, self.client, Some(waker.clone()));
         let new = NewCall { kind, method, options, client, made_at, deadline, arguments, waker };
+        if is_journalled {
+            return self.start_journalled(name, new);
+        }
+        self.count_call(kind);
         self.note_call_at(deadline);
         let endpoint = self.choose(None);
         let (seq, call) = self.ring.push();
@@ -193,7 +214,7 @@ impl Core {
     }
 
     #[inline]
-    fn count_call(&mut self, kind: Kind) {
+    pub(super) fn count_call(&mut self, kind: Kind) {
         self.stats.calls += 1;
         self.session_writes += u64::from(kind == Kind::Write);
         self.budget.deposit();

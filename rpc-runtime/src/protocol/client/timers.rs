@@ -106,7 +106,9 @@ impl Core {
             self.look_at_call(now, seq);
             let Some(call) = self.ring.get(seq).filter(|call| call.is_pending()) else { continue };
             let mut next = call.next_at.min(call.rare().hedge_at);
-            if call.caller == Caller::Waiting {
+            if call.caller == Caller::GaveUp && !call.rare().settle {
+                next = next.min(call.deadline);
+            } else if call.caller == Caller::Waiting {
                 let grace = if now < call.deadline {
                     call.deadline
                 } else {
@@ -133,6 +135,13 @@ impl Core {
             if !self.pass_deadline(now, seq) {
                 return;
             }
+        } else if now >= call.deadline && call.caller == Caller::GaveUp && !call.rare().settle {
+            // Of an earlier life of this client, and nobody has asked: find out, or end it.
+            call.rare_mut().settle = true;
+            if call.was_never_run() {
+                let outcome = CallOutcome::not_executed(NotExecuted::Deadline);
+                return self.complete(seq, outcome, &[]);
+            }
         } else if now >= call.rare().hedge_at {
             self.hedge(now, seq);
         }
@@ -146,7 +155,11 @@ impl Core {
                 let endpoint = call.endpoint;
                 self.resend(now, seq, Some(endpoint));
             }
-            CallState::Queued | CallState::Vacant | CallState::Complete => {}
+            CallState::Unwritten
+            | CallState::Queued
+            | CallState::Ending
+            | CallState::Vacant
+            | CallState::Complete => {}
         }
     }
 
@@ -162,7 +175,9 @@ impl Core {
             let reason = match (refusal, call.attempts) {
                 (Some((reason, message)), _) => NotExecuted::Refused { reason, message },
                 // A server that could be sent to would have been.
-                (None, 0) => NotExecuted::NotConnected(self.troubles()),
+                (None, 0) if call.state != CallState::Unwritten => {
+                    NotExecuted::NotConnected(self.troubles())
+                }
                 (None, _) => NotExecuted::Deadline,
             };
             self.complete(seq, CallOutcome::not_executed(reason), &[]);

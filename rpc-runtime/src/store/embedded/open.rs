@@ -24,6 +24,7 @@ use super::log::{self, Log, ReadError};
 use super::snapshot::Snapshot;
 use super::state::{Recorded, State};
 use super::{WriteError, checkpoint};
+use crate::disk;
 use crate::id::{ClientId, Seq};
 use crate::rule::{Rule, kept};
 use crate::store::sessions::Sessions;
@@ -177,34 +178,13 @@ fn open_file(path: &Path) -> Result<FileBackend, OpenError> {
         .write(true)
         .open(path)
         .map_err(|cause| io_error(path, "open", cause))?;
-    forget_cached(&file).map_err(|cause| io_error(path, "read", cause))?;
+    disk::forget_cached(&file).map_err(|cause| io_error(path, "read", cause))?;
     FileBackend::new(file).map_err(|error| engine_error(&place(path), error))
-}
-
-/// Has the operating system read the file from the disk again.
-///
-/// After a failed fsync, Linux keeps what it could not write in its cache and takes it for written:
-/// a store that was opened upon that would lose it, and what was built on it, with the power. What
-/// is truly waiting to be written is synced first and stays.
-#[cfg(target_os = "linux")]
-fn forget_cached(file: &File) -> io::Result<()> {
-    file.sync_all()?;
-    Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn forget_cached(file: &File) -> io::Result<()> {
-    file.sync_all()
 }
 
 /// Makes the names in a directory durable.
 fn sync_directory(directory: &Path) -> Result<(), OpenError> {
-    if cfg!(not(unix)) {
-        return Ok(());
-    }
-    File::open(directory)
-        .and_then(|opened| opened.sync_all())
-        .map_err(|cause| io_error(directory, "sync", cause))
+    disk::sync_directory(directory).map_err(|cause| io_error(directory, "sync", cause))
 }
 
 fn open_both(

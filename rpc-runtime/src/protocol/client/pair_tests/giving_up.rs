@@ -49,7 +49,7 @@ fn asking_again_without_a_server_in_reach_waits() {
     (0..SERVERS).for_each(|server| pair.cut(server));
     let (id, deadline) = (pair.core.call_id(Seq::FIRST), pair.now + DEADLINE * 2);
     let arguments = [DEPOSIT.0 as u8];
-    let asked = pair.core.ask_again(pair.now, id, deadline, &arguments, Waker::noop());
+    let asked = pair.core.ask_again(pair.now, id, DEPOSIT, deadline, &arguments, Waker::noop());
     assert_eq!(asked.ok(), Some(Seq::FIRST));
     // Each of these asserts that what is due was done.
     (0..4).for_each(|_| pair.pass(Duration::from_secs(1)));

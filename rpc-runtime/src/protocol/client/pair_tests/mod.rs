@@ -7,10 +7,12 @@
 //! | file | what stands in it |
 //! | --- | --- |
 //! | `mod.rs` | what can happen, the client, and what must be true |
+//! | `journalled.rs` | a client that dies and comes back with its journal |
 //! | `giving_up.rs` | what happens between giving up, being told, and asking again |
 //! | `servers.rs` | the servers and their runs |
 
 mod giving_up;
+mod journalled;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +26,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 
+use self::journalled::Remembered;
 use self::servers::{Job, Server};
 use super::call::{Call, CallState};
 use super::{
@@ -59,6 +62,12 @@ enum Op {
     Connect(usize),
     Cut(usize),
     Restart(usize),
+    /// The journal has written its batch, if it has one.
+    Written,
+    /// The client dies, with its batch written or not, and comes back.
+    Die {
+        written: bool,
+    },
     /// A run comes to its commit.
     End(Index),
     Pass(u64),
@@ -152,6 +161,8 @@ struct Pair {
     /// The highest watermark that was sent.
     acked: Seq,
     schema: ServiceSchema,
+    /// The client's journal, if it has one.
+    journal: Option<Remembered>,
 }
 
 /// What is known of a call.
@@ -165,16 +176,18 @@ struct Model {
 
 impl Pair {
     fn new() -> Pair {
+        Pair::with_journal(None)
+    }
+
+    fn with_journal(journal: Option<Remembered>) -> Pair {
         let method = |id: MethodId, name| {
             MethodSchema::new(id.0, name, Kind::Write, &[], u64::describe, <()>::describe)
         };
         let methods = vec![method(DEPOSIT, "deposit"), method(WITHDRAW, "withdraw")];
         let schema = ServiceSchema { name: "Cash", methods };
-        let addresses = (0..SERVERS).map(|index| index.to_string()).collect();
-        let config = ClientConfig::default().max_in_flight(WINDOW);
         let mut pair = Pair {
             now: Time(1),
-            core: Core::new(config, schema.clone(), addresses, 1),
+            core: client(&schema),
             store: MemoryStore::new(),
             servers: (0..SERVERS).map(|_| Server::default()).collect(),
             jobs: Vec::new(),
@@ -182,7 +195,9 @@ impl Pair {
             calls: BTreeMap::new(),
             acked: Seq::FIRST,
             schema,
+            journal,
         };
+        pair.remember();
         pair.core.handle_timeout(pair.now);
         pair.settle();
         pair
@@ -240,6 +255,8 @@ impl Pair {
                 self.servers[server].table = None;
                 self.cut(server);
             }
+            Op::Written => self.write_journal(),
+            Op::Die { written } => self.die(written),
             Op::End(at) => {
                 if !self.jobs.is_empty() {
                     let job = self.jobs.remove(at.index(self.jobs.len()));
@@ -264,6 +281,8 @@ impl Pair {
                 self.reach_client(server);
                 self.settle();
             }
+            self.write_journal();
+            self.settle();
             if !self.jobs.is_empty() {
                 let job = self.jobs.remove(0);
                 self.end(job);
@@ -343,8 +362,10 @@ impl Pair {
                 // Some connections are held up, and tell the time only when something else happens.
                 Event::Transmit(_) if self.calls.len().is_multiple_of(3) => {}
                 Event::Transmit(_) => self.core.handle_time(self.now),
+                Event::Journal => {}
             }
         }
+        self.poll_journal();
         for server in 0..SERVERS {
             let mut bytes = Vec::new();
             self.core.poll_transmit(EndpointId(server as u16), &mut bytes);
@@ -394,7 +415,12 @@ impl Pair {
     fn note_sent(&mut self, frame: &[u8]) {
         let ack = match ClientFrame::decode(frame) {
             Ok(ClientFrame::Ack(ack)) => ack,
-            Ok(ClientFrame::Request(RequestHeader { ack: Some(ack), .. }, _)) => ack,
+            Ok(ClientFrame::Request(RequestHeader { seq, ack, .. }, _)) => {
+                let is_known = self.journal.as_ref().is_none_or(|journal| journal.knows(seq));
+                assert!(is_known, "call {seq} is sent before it was written down");
+                let Some(ack) = ack else { return };
+                ack
+            }
             _ => return,
         };
         assert!(ack.watermark >= self.acked, "acks never move back");
@@ -408,7 +434,7 @@ impl Pair {
             .collect();
         for seq in acked {
             assert!(
-                self.core.ring.get(seq).is_none_or(|call| !call.is_pending()),
+                self.core.ring.get(seq).is_none_or(Call::is_over),
                 "call {seq} is acknowledged while it is pending"
             );
             let effects = self.effects(seq);
@@ -446,6 +472,13 @@ impl Pair {
     fn number(&self, key: &DocKey) -> u64 {
         number_in(&at_once(self.store.read(key)).unwrap())
     }
+}
+
+/// A client that knows nothing yet.
+fn client(schema: &ServiceSchema) -> Core {
+    let addresses = (0..SERVERS).map(|index| index.to_string()).collect();
+    let config = ClientConfig::default().max_in_flight(WINDOW);
+    Core::new(config, schema.clone(), addresses, 1)
 }
 
 fn number_in(document: &Versioned) -> u64 {

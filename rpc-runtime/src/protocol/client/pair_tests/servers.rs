@@ -9,9 +9,7 @@ use bytes::Bytes;
 use super::{
     DEADLINE, DEPOSIT, EndpointId, Pair, WINDOW, at_once, cut, effect_of, funds, number_in,
 };
-use crate::id::{
-    ArgumentHash, CallId, Identity, Incarnation, MethodId, Seq, SessionId, SessionSecret,
-};
+use crate::id::{ArgumentHash, CallId, Identity, MethodId, Seq, SessionId, SessionSecret};
 use crate::protocol::server::handshake::negotiate;
 use crate::protocol::server::{
     Admission, Agreement, Answer, CallTable, Duty, Incoming, Payload, RunNumber, TableLimits,
@@ -137,6 +135,10 @@ impl Pair {
         if end.table.as_ref().is_none_or(|(of, _)| *of != session) {
             let limits = TableLimits { window: WINDOW, max_running: 64, max_held_bytes: 1 << 20 };
             end.table = Some((session, CallTable::new(limits, watermark)));
+            // What runs for an earlier life reports to nobody.
+            for job in self.jobs.iter_mut().filter(|job| job.server == server) {
+                job.orphan = true;
+            }
         }
         let (_, table) = end.table.as_mut().expect("made above");
         table.handle_attached();
@@ -166,7 +168,7 @@ impl Pair {
         let admission = table.handle_request(self.now, &request);
         let call = CallRef {
             id: CallId { client: session.client, seq },
-            incarnation: Incarnation::FIRST,
+            incarnation: session.incarnation,
             attempt,
             born: WallTime(0),
             hash,

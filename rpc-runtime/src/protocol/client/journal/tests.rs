@@ -1,0 +1,536 @@
+//! The client with a journal alone: one rule per test.
+
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::super::{ClientConfig, Core, EndpointId, Event, NotStarted, Restored, StartError};
+use super::row::{self, BodyRow, CallRow, HeadRow, OutcomeRow, SessionRow};
+use super::{AHEAD, CallOutcome, Settled};
+use crate::error::{NotExecuted, Unknown};
+use crate::id::{Attempt, CallId, ClientId, Incarnation, MethodId, Seq, SessionId, SessionSecret};
+use crate::journal::{Change, JournalError};
+use crate::schema::Schema;
+use crate::service::{Kind, MethodSchema, ServiceSchema};
+use crate::time::Time;
+use crate::wire::handshake::{Hello, Welcome};
+use crate::wire::request::ClientFrame;
+use crate::wire::response::{ResponseHeader, ServerFrame, Status};
+
+const SERVER: EndpointId = EndpointId(0);
+const CLIENT: ClientId = ClientId(7);
+const SECRET: SessionSecret = SessionSecret([7; 16]);
+const PAY: MethodId = MethodId(0);
+const LOOK: MethodId = MethodId(1);
+const DEADLINE: Duration = Duration::from_secs(5);
+
+fn schema() -> ServiceSchema {
+    let method = |id: MethodId, name, kind| {
+        MethodSchema::new(id.0, name, kind, &[], u64::describe, <()>::describe)
+    };
+    let methods = vec![method(PAY, "pay", Kind::Write), method(LOOK, "look", Kind::Read)];
+    ServiceSchema { name: "Till", methods }
+}
+
+type Rows = Vec<(u64, Vec<u8>)>;
+
+/// A client, one server played by hand, and the rows as they are on the disk.
+struct Life {
+    core: Core,
+    now: Time,
+    rows: Rows,
+}
+
+impl Life {
+    /// The life of a client that begins with these rows.
+    fn begin(rows: Rows, config: ClientConfig, now: Time) -> Life {
+        let (restored, changes) = Restored::from_rows(rows.clone(), &schema()).unwrap();
+        let mut core = Core::new(config, schema(), vec!["server".to_owned()], 1);
+        core.restore(restored);
+        let mut life = Life { core, now, rows };
+        life.apply(changes);
+        life.core.handle_timeout(now);
+        life.core.handle_connected(now, SERVER);
+        life
+    }
+
+    /// The first life, with its session written down.
+    fn first() -> Life {
+        let mut life = Life::begin(Vec::new(), ClientConfig::default(), Time(1));
+        life.welcome(Incarnation::FIRST);
+        life.write();
+        life.sent();
+        life
+    }
+
+    /// The client dies, and comes back with what is on the disk, and welcomed.
+    fn next(self) -> Life {
+        let mut life = Life::begin(self.rows, ClientConfig::default(), self.now);
+        let hello = life.frames();
+        let session = Hello::decode(&hello[0]).unwrap().session;
+        let (id, secret) = session.expect("it goes on with its session");
+        assert_eq!(secret, SECRET);
+        life.welcome(id.incarnation);
+        life
+    }
+
+    fn welcome(&mut self, incarnation: Incarnation) {
+        let session = SessionId { client: CLIENT, incarnation };
+        let mut bytes = Vec::new();
+        let lease = Duration::from_secs(3600);
+        Welcome { session, secret: SECRET, lease, window: 1024, max_frame: 1 << 20 }
+            .put(&mut bytes);
+        self.core.handle_bytes(self.now, SERVER, &bytes).unwrap();
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
+        for Change { key, value } in changes {
+            self.rows.retain(|(known, _)| *known != key);
+            self.rows.extend(value.map(|value| (key, value)));
+        }
+    }
+
+    /// What there is to write is written. Returns whether there was anything.
+    fn write(&mut self) -> bool {
+        let Some(changes) = self.core.poll_journal() else { return false };
+        self.apply(changes);
+        self.core.handle_journalled(self.now);
+        true
+    }
+
+    fn pay(&mut self) -> Seq {
+        self.start(PAY, Kind::Write).unwrap()
+    }
+
+    fn start(&mut self, method: MethodId, kind: Kind) -> Result<Seq, StartError> {
+        let deadline = self.now + DEADLINE;
+        let arguments = b"args".to_vec();
+        self.core.start(self.now, method, kind, None, deadline, arguments, Waker::noop())
+    }
+
+    fn named(&mut self, name: &str, arguments: &[u8]) -> Result<Seq, NotStarted> {
+        let (deadline, arguments) = (self.now + DEADLINE, arguments.to_vec());
+        let (kind, waker) = (Kind::Write, Waker::noop());
+        self.core.start_named(self.now, name, PAY, kind, None, deadline, arguments, waker)
+    }
+
+    fn frames(&mut self) -> Vec<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.core.poll_transmit(SERVER, &mut bytes);
+        super::super::pair_tests::cut(&bytes)
+    }
+
+    /// The requests that were sent: number, attempt, and whether it is only to be settled.
+    fn sent(&mut self) -> Vec<(u64, u32, bool)> {
+        let frames = self.frames();
+        let request = |frame: &Vec<u8>| match ClientFrame::decode(frame) {
+            Ok(ClientFrame::Request(header, _)) => {
+                Some((header.seq.0, header.attempt.0, header.settle))
+            }
+            _ => None,
+        };
+        frames.iter().filter_map(request).collect()
+    }
+
+    fn answer(&mut self, seq: Seq, attempt: u32, status: Status) {
+        let (attempt, server_time) = (Attempt(attempt), Duration::ZERO);
+        let header =
+            ResponseHeader { seq, attempt, resend: false, committed: true, status, server_time };
+        let mut bytes = Vec::new();
+        ServerFrame::Response(header, b"result").put(&mut bytes);
+        self.core.handle_bytes(self.now, SERVER, &bytes).unwrap();
+    }
+
+    /// The server shows that it lives.
+    fn pong(&mut self) {
+        let mut bytes = Vec::new();
+        ServerFrame::Pong.put(&mut bytes);
+        self.core.handle_bytes(self.now, SERVER, &bytes).unwrap();
+    }
+
+    fn told(&mut self, seq: Seq) -> Option<CallOutcome> {
+        match self.core.poll_call(seq, Waker::noop()) {
+            Poll::Ready(Settled { outcome, .. }) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
+
+    fn watermark(&self) -> Seq {
+        self.core.ring.watermark()
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.core.handle_timeout(self.now);
+    }
+}
+
+#[test]
+fn nothing_is_sent_and_nothing_told_before_it_is_written_down() {
+    let mut life = Life::begin(Vec::new(), ClientConfig::default(), Time(1));
+    life.welcome(Incarnation::FIRST);
+    let seq = life.pay();
+    life.frames();
+    assert!(!life.core.is_up(), "the session is not written down");
+    assert!(life.write());
+    assert!(life.core.is_up());
+    assert_eq!(life.sent(), [(1, 1, false)]);
+    life.answer(seq, 1, Status::Success);
+    assert_eq!((life.told(seq), life.watermark()), (None, seq));
+    assert!(life.write());
+    assert_eq!((life.told(seq), life.watermark()), (Some(CallOutcome::Success), seq.next()));
+    assert!(life.write(), "its row goes");
+    assert_eq!(life.rows.len(), 1, "only the client's own is left");
+    assert!(!life.write(), "nothing is left to write");
+}
+
+#[test]
+fn one_batch_has_all_that_waits_and_is_told_of_once() {
+    let mut life = Life::first();
+    std::iter::from_fn(|| life.core.poll_event()).count();
+    for _ in 0..3 {
+        life.pay();
+    }
+    let events: Vec<Event> = std::iter::from_fn(|| life.core.poll_event()).collect();
+    assert_eq!(events, [Event::Journal]);
+    let changes = life.core.poll_journal().unwrap();
+    assert_eq!(changes.len(), 4, "three calls, and the numbers after them");
+    life.pay();
+    assert!(life.core.poll_journal().is_none(), "one batch at a time");
+    life.apply(changes);
+    life.core.handle_journalled(life.now);
+    assert_eq!(life.sent().len(), 3);
+    assert!(life.write());
+    assert_eq!(life.sent().len(), 1);
+}
+
+#[test]
+fn the_next_life_sends_what_is_open_under_its_number_with_a_higher_attempt() {
+    let mut life = Life::first();
+    let [first, second] = [life.pay(), life.pay()];
+    life.write();
+    life.answer(first, 1, Status::Success);
+    life.write();
+    let mut life = life.next();
+    assert_eq!(life.sent(), [(second.0, AHEAD + 1, false)]);
+    assert_eq!(life.watermark(), second);
+    let third = life.pay();
+    assert_eq!(third, second.next(), "numbers go on");
+    // What had ended was not told: it is there for who asks.
+    let (id, deadline) = (CallId { client: CLIENT, seq: first }, life.now + DEADLINE);
+    let asked = life.core.ask_again(life.now, id, PAY, deadline, b"args", Waker::noop());
+    assert_eq!(asked.unwrap_err().outcome, CallOutcome::Success);
+    life.answer(second, AHEAD + 1, Status::Success);
+    life.write();
+    assert_eq!(life.watermark(), third);
+}
+
+#[test]
+fn each_life_is_a_higher_incarnation_and_attempts_never_repeat() {
+    let mut life = Life::first();
+    life.pay();
+    life.write();
+    for (incarnation, attempt) in [(2, AHEAD + 1), (3, 2 * AHEAD + 1)] {
+        life = Life::begin(life.rows, ClientConfig::default(), life.now);
+        let hello = Hello::decode(&life.frames()[0]).unwrap();
+        assert_eq!(hello.session.unwrap().0.incarnation, Incarnation(incarnation));
+        life.welcome(Incarnation(incarnation));
+        assert_eq!(life.sent(), [(1, attempt, false)]);
+    }
+}
+
+#[test]
+fn attempts_beyond_what_is_written_down_wait_for_the_journal() {
+    let mut life = Life::first();
+    let seq = life.pay();
+    life.write();
+    life.core.ring.get_mut(seq).unwrap().attempts = AHEAD - 1;
+    life.sent();
+    let until = |life: &Life| life.core.ring.get(seq).unwrap().next_at.since(life.now);
+    life.pass(until(&life));
+    assert_eq!(life.sent(), [(1, AHEAD, false)]);
+    life.pong();
+    life.pass(until(&life));
+    assert_eq!(life.sent(), [], "the next number is not written down");
+    assert!(life.write());
+    assert_eq!(life.sent(), [(1, AHEAD + 1, false)]);
+}
+
+#[test]
+fn past_its_deadline_a_call_of_an_earlier_life_is_only_settled() {
+    let mut life = Life::first();
+    let seq = life.pay();
+    life.write();
+    life.now = life.now + DEADLINE;
+    let mut life = life.next();
+    life.pass(Duration::ZERO);
+    // Sent as it was at the welcome; whatever is sent from now on only asks.
+    life.sent();
+    life.pass(ClientConfig::default().initial_timeout * 5 / 4);
+    assert_eq!(life.sent(), [(seq.0, AHEAD + 2, true)]);
+}
+
+#[test]
+fn a_call_that_had_no_session_to_be_sent_in_is_as_good_as_new() {
+    let mut life = Life::begin(Vec::new(), ClientConfig::default(), Time(1));
+    life.pay();
+    life.write();
+    let mut life = Life::begin(life.rows, ClientConfig::default(), life.now);
+    life.welcome(Incarnation::FIRST);
+    life.write();
+    assert_eq!(life.sent(), [(1, 1, false)]);
+}
+
+#[test]
+fn a_name_stands_for_one_call() {
+    let mut life = Life::first();
+    let seq = life.named("invoice", b"args").unwrap();
+    life.write();
+    let elsewhere = life.named("invoice", b"args").unwrap_err();
+    let NotStarted::Settled(elsewhere) = elsewhere else { panic!("{elsewhere:?}") };
+    assert_eq!(elsewhere.outcome, CallOutcome::unknown(Unknown::AwaitedElsewhere));
+    life.answer(seq, 1, Status::Success);
+    life.write();
+    assert_eq!(life.told(seq), Some(CallOutcome::Success));
+    life.write();
+    let mut life = life.next();
+    for _ in 0..2 {
+        let NotStarted::Settled(known) = life.named("invoice", b"args").unwrap_err() else {
+            panic!("it has ended")
+        };
+        assert_eq!((known.outcome, &known.payload[..]), (CallOutcome::Success, &b"result"[..]));
+    }
+    let NotStarted::Settled(other) = life.named("invoice", b"other").unwrap_err() else {
+        panic!("the name is taken")
+    };
+    assert_eq!(other.outcome, CallOutcome::not_executed(NotExecuted::IdReused));
+    assert_eq!(life.core.journalled().len(), 1);
+    assert!(life.core.forget_named("invoice"));
+    assert!(!life.core.forget_named("invoice"));
+    life.write();
+    assert_eq!(life.rows.len(), 1);
+    assert_eq!(life.named("invoice", b"other").unwrap(), seq.next());
+}
+
+#[test]
+fn a_named_call_is_gone_on_with_in_the_next_life() {
+    let mut life = Life::first();
+    let seq = life.named("invoice", b"args").unwrap();
+    life.write();
+    let mut life = life.next();
+    assert_eq!(life.named("invoice", b"args").unwrap(), seq);
+    assert!(!life.core.forget_named("invoice"), "it has not ended");
+    assert_eq!(life.sent(), [(seq.0, AHEAD + 1, false)]);
+    life.answer(seq, AHEAD + 1, Status::BusinessError);
+    assert_eq!(life.told(seq), None);
+    life.write();
+    assert_eq!(life.told(seq), Some(CallOutcome::BusinessError));
+}
+
+#[test]
+fn a_dropped_named_call_can_be_asked_for() {
+    let mut life = Life::first();
+    let seq = life.named("invoice", b"args").unwrap();
+    life.write();
+    life.core.handle_dropped(seq);
+    assert_eq!(life.named("invoice", b"args").unwrap(), seq);
+    life.core.handle_dropped(seq);
+    life.answer(seq, 1, Status::Success);
+    life.core.handle_dropped(seq);
+    life.write();
+    assert!(matches!(life.named("invoice", b"args"), Err(NotStarted::Settled(_))));
+}
+
+#[test]
+fn what_was_not_executed_leaves_its_name_free() {
+    let mut life = Life::first();
+    let seq = life.named("invoice", b"args").unwrap();
+    life.write();
+    let aborted = Status::Aborted(crate::store::AbortReason::Deadline);
+    life.answer(seq, 1, aborted);
+    life.write();
+    assert!(matches!(life.told(seq), Some(CallOutcome::NotExecuted(_))));
+    assert_eq!(life.rows.len(), 1);
+    assert_eq!(life.named("invoice", b"other").unwrap(), seq.next());
+}
+
+#[test]
+fn names_are_refused_where_they_mean_nothing() {
+    let why = |started: Result<Seq, NotStarted>| match started {
+        Err(NotStarted::Start(StartError::Refused(NotExecuted::Unnameable(why)))) => why,
+        other => panic!("{other:?}"),
+    };
+    let mut life = Life::first();
+    assert!(why(life.named("", b"")).contains("1 to 256 bytes"));
+    assert!(why(life.named(&"x".repeat(257), b"")).contains("257"));
+    assert!(life.named(&"x".repeat(256), b"").is_ok());
+    let (now, waker) = (life.now, Waker::noop());
+    let read = life.core.start_named(now, "x", LOOK, Kind::Read, None, now, Vec::new(), waker);
+    assert!(why(read).contains("only writes"));
+    life.core.journal = None;
+    assert!(why(life.named("x", b"")).contains("no journal"));
+}
+
+#[test]
+fn a_full_journal_takes_no_more_writes() {
+    let config = ClientConfig::default().max_journal_bytes(2 * super::ROW_BYTES + 8);
+    let mut life = Life::begin(Vec::new(), config, Time(1));
+    life.welcome(Incarnation::FIRST);
+    let seq = life.pay();
+    life.pay();
+    let refused = life.start(PAY, Kind::Write);
+    let Err(StartError::Refused(NotExecuted::JournalFull { limit })) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(limit, 2 * super::ROW_BYTES + 8);
+    life.write();
+    life.answer(seq, 1, Status::Success);
+    life.write();
+    life.told(seq);
+    assert!(life.start(PAY, Kind::Write).is_ok(), "there is room again");
+}
+
+#[test]
+fn reads_wait_for_numbers_and_are_not_written_down() {
+    let mut life = Life::first();
+    assert!(matches!(life.start(LOOK, Kind::Read), Err(StartError::WindowFull(_))));
+    life.write();
+    for number in 1..=u64::from(AHEAD) {
+        assert_eq!(life.start(LOOK, Kind::Read).unwrap(), Seq(number));
+    }
+    assert!(matches!(life.start(LOOK, Kind::Read), Err(StartError::WindowFull(_))));
+    assert_eq!(life.rows.len(), 1);
+    let mut life = life.next();
+    life.start(LOOK, Kind::Read).unwrap_err();
+    life.write();
+    assert_eq!(life.start(LOOK, Kind::Read).unwrap(), Seq(u64::from(AHEAD) + 1));
+}
+
+#[test]
+fn a_client_that_dies_again_and_again_uses_up_no_numbers() {
+    let mut life = Life::first();
+    life.pay();
+    life.write();
+    for _ in 0..10 {
+        life = life.next();
+    }
+    assert_eq!(life.pay(), Seq(2));
+}
+
+#[test]
+fn a_journal_that_fails_ends_the_client_and_acknowledges_nothing() {
+    let mut life = Life::first();
+    let [seq, unwritten] = [life.pay(), life.pay()];
+    let read = life.start(LOOK, Kind::Read);
+    assert!(matches!(read, Err(StartError::WindowFull(_))));
+    life.core.poll_journal().unwrap();
+    life.sent();
+    life.core.handle_journal_failed("no room");
+    for seq in [seq, unwritten] {
+        let failed = Unknown::JournalFailed("no room".to_owned());
+        assert_eq!(life.told(seq), Some(CallOutcome::unknown(failed)), "the next life has it");
+    }
+    let refused = life.start(PAY, Kind::Write);
+    let failed = NotExecuted::JournalFailed("no room".to_owned());
+    assert_eq!(refused, Err(StartError::Refused(failed)));
+    life.pass(Duration::from_secs(60));
+    assert!(life.frames().is_empty(), "nothing is sent any more");
+    assert!(life.core.poll_journal().is_none());
+}
+
+#[test]
+fn a_client_that_closes_leaves_what_is_open_to_its_next_life() {
+    let mut life = Life::first();
+    let seq = life.pay();
+    life.write();
+    life.sent();
+    life.core.handle_close();
+    assert_eq!(life.told(seq), Some(CallOutcome::unknown(Unknown::ClientClosed)));
+    life.write();
+    let mut life = life.next();
+    assert_eq!(life.sent(), [(seq.0, AHEAD + 1, false)]);
+}
+
+#[test]
+fn a_session_that_ends_ends_its_calls_in_the_journal_too() {
+    let mut life = Life::first();
+    let seq = life.named("invoice", b"args").unwrap();
+    life.write();
+    life.answer(seq, 1, Status::Never(crate::error::Refusal::SessionClosed));
+    life.write();
+    assert_eq!(life.told(seq), Some(CallOutcome::unknown(Unknown::SessionClosed)));
+    let mut life = Life::begin(life.rows, ClientConfig::default(), life.now);
+    let hello = Hello::decode(&life.frames()[0]).unwrap();
+    assert_eq!(hello.session, None, "the next life does not ask for it");
+    let Err(NotStarted::Settled(known)) = life.named("invoice", b"args") else {
+        panic!("its name is not free: it may have been executed")
+    };
+    assert_eq!(known.outcome, CallOutcome::unknown(Unknown::SessionClosed));
+}
+
+#[test]
+fn rows_that_do_not_fit_are_refused_and_said_to_be() {
+    let session = Some(SessionRow::new(
+        SessionId { client: CLIENT, incarnation: Incarnation(u32::MAX) },
+        SECRET,
+    ));
+    let head = |session, numbers| {
+        let service = "Till".to_owned();
+        HeadRow { format: row::FORMAT, service, session, numbers }
+    };
+    let value = |change: Change| (change.key, change.value.unwrap());
+    let open = |method: &str, name: Option<&str>| CallRow {
+        method: method.to_owned(),
+        fingerprint: schema().methods[0].fingerprint.0,
+        name: name.map(str::to_owned),
+        body: BodyRow::Open { arguments: Vec::new(), made_at: 0, deadline: 0, attempts: 1 },
+    };
+    let good = value(row::put(0, &head(None, 1)));
+    let other = HeadRow { service: "Bank".to_owned(), ..head(None, 1) };
+    let newer = HeadRow { format: 2, ..head(None, 1) };
+    let cases: Vec<(Rows, &str)> = vec![
+        (vec![value(row::put(1, &open("pay", None)))], "there are calls, and no client"),
+        (vec![(0, Vec::new())], "row 0"),
+        (vec![(0, vec![1])], "row 0"),
+        (vec![value(row::put(0, &newer))], "format 2"),
+        (vec![value(row::put(0, &other))], "the service Bank, not Till"),
+        (vec![value(row::put(0, &head(session, 1)))], "no incarnation is left"),
+        (vec![good.clone(), (4, vec![9])], "row 4"),
+        (vec![good.clone(), value(row::put(4, &open("look", None)))], "method look"),
+        (
+            vec![
+                good.clone(),
+                value(row::put(1, &open("pay", Some("x")))),
+                value(row::put(2, &open("pay", Some("x")))),
+            ],
+            "two calls are named",
+        ),
+        (vec![good.clone(), value(row::put(u64::MAX, &open("pay", None)))], "no number is left"),
+        (
+            vec![
+                good.clone(),
+                value(row::put(1, &open("pay", None))),
+                value(row::put(1 << 40, &open("pay", None))),
+            ],
+            "belong to one client",
+        ),
+    ];
+    for (rows, expected) in cases {
+        let error = Restored::from_rows(rows, &schema()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}, not {expected}");
+    }
+    // A call that has ended needs no method any more: nobody can ask for it in vain.
+    let body = BodyRow::Ended {
+        client: 7,
+        arguments: 0,
+        attempts: 1,
+        outcome: OutcomeRow::Success,
+        payload: Vec::new(),
+    };
+    let ended = CallRow { body, ..open("gone", Some("x")) };
+    let rows = vec![good, value(row::put(4, &ended))];
+    assert!(Restored::from_rows(rows, &schema()).is_ok());
+    assert!(matches!(
+        Restored::from_rows(vec![(0, vec![200])], &schema()),
+        Err(JournalError::Damaged { .. })
+    ));
+}
