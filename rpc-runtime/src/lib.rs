@@ -59,6 +59,7 @@ extern crate self as rpc;
 
 pub mod client;
 mod clock;
+mod decode;
 pub mod document;
 pub mod error;
 pub mod id;
