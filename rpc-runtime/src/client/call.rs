@@ -29,8 +29,6 @@ pub struct Call<A, T, E> {
     /// What few calls ask for; boxed, since calls are moved.
     wishes: Option<Box<Wishes>>,
     stage: Stage<A>,
-    /// Only if somebody listens.
-    span: Option<Box<tracing::Span>>,
     result: PhantomData<fn() -> Result<T, E>>,
 }
 
@@ -38,6 +36,8 @@ pub struct Call<A, T, E> {
 struct Wishes {
     options: CallOptions,
     ask_again: Option<CallId>,
+    /// Only once the call is made, and if somebody listens.
+    span: Option<tracing::Span>,
 }
 
 /// How far a call's future has come.
@@ -62,7 +62,6 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
             deadline,
             wishes: None,
             stage: Stage::Prepared(arguments),
-            span: None,
             result: PhantomData,
         }
     }
@@ -102,7 +101,8 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     }
 
     fn wishes(&mut self) -> &mut Wishes {
-        let usual = || Box::new(Wishes { options: CallOptions::USUAL, ask_again: None });
+        let usual =
+            || Box::new(Wishes { options: CallOptions::USUAL, ask_again: None, span: None });
         self.wishes.get_or_insert_with(usual)
     }
 
@@ -177,13 +177,22 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     #[inline]
     fn note_started(&mut self, seq: Seq) {
         self.stage = Stage::InFlight(seq);
+        if tracing::Level::DEBUG <= tracing::level_filters::LevelFilter::current() {
+            self.open_span(seq);
+        }
+    }
+
+    #[cold]
+    fn open_span(&mut self, seq: Seq) {
         let span = tracing::debug_span!(
             "rpc",
             method = self.client.shared().method_name(self.method),
             id = %self.client.shared().with(|core| core.call_id(seq)),
             attempts = tracing::field::Empty,
         );
-        self.span = (!span.is_disabled()).then(|| Box::new(span));
+        if !span.is_disabled() {
+            self.wishes().span = Some(span);
+        }
     }
 
     #[inline]
@@ -194,7 +203,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     ) -> Poll<Result<T, CallError<E>>> {
         let polled = self.client.shared().with(|core| core.poll_call(seq, context.waker()));
         polled.map(|settled| {
-            if let Some(span) = &self.span {
+            if let Some(span) = self.wishes.as_ref().and_then(|wishes| wishes.span.as_ref()) {
                 span.record("attempts", settled.attempts);
             }
             self.finish(settled)
