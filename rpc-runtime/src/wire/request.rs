@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ack::Ack;
-use super::frame::{Head, put_frame};
+use super::frame::{Head, ShortHead, put_frame};
 use super::varint::Sink;
 use super::{Reader, WireError, varint};
 use crate::id::{Attempt, MethodId, Seq};
@@ -61,6 +61,14 @@ impl RequestHeader<'_> {
     /// Appends the whole frame.
     #[inline]
     pub(crate) fn put(&self, arguments: &[u8], out: &mut Vec<u8>) {
+        let is_usual = self.ack.is_none() && self.deadline.is_none() && self.trace.is_none();
+        if is_usual && !self.attempt.is_retry() && !self.settle {
+            let mut head = ShortHead::new(kind::REQUEST);
+            let fits = head.varint(self.seq.0) && head.varint(u64::from(self.method.0));
+            if fits && head.put(arguments, out) {
+                return;
+            }
+        }
         if self.ack.is_some_and(|ack| ack.has_bitmap()) {
             return put_frame(out, |out| {
                 self.put_head(out);
@@ -119,7 +127,7 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decode(body: &'a [u8]) -> Result<ClientFrame<'a>, WireError> {
         let mut reader = Reader::new(body);
         let first = reader.byte("frame kind")?;
@@ -139,7 +147,7 @@ impl<'a> ClientFrame<'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn decode_request<'a>(first: u8, mut reader: Reader<'a>) -> Result<ClientFrame<'a>, WireError> {
     let seq = read_seq(&mut reader)?;
     let (attempt, age) = if first & RETRY == 0 {
@@ -167,7 +175,7 @@ fn decode_request<'a>(first: u8, mut reader: Reader<'a>) -> Result<ClientFrame<'
     Ok(ClientFrame::Request(header, reader.rest()))
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn read_seq(reader: &mut Reader<'_>) -> Result<Seq, WireError> {
     match reader.u64("sequence number")? {
         0 => Err(WireError::BadInteger("sequence number")),

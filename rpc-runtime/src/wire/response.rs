@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::frame::{Head, put_frame};
+use super::frame::{Head, ShortHead, put_frame};
 use super::request::read_seq;
 use super::varint::Sink as _;
 use super::{Reader, WireError, varint};
@@ -44,7 +44,14 @@ pub(crate) struct ResponseHeader {
 }
 
 /// Server times below this are not sent: they change no time-out.
-pub(crate) const MIN_SERVER_TIME: Duration = Duration::from_micros(100);
+pub(crate) const MIN_SERVER_TIME: Duration = Duration::from_micros(MIN_SERVER_MICROS);
+const MIN_SERVER_MICROS: u64 = 100;
+
+/// As much of a server time as is sent, which is nearly always none.
+#[inline]
+pub(crate) fn server_time(micros: u64) -> Duration {
+    if micros < MIN_SERVER_MICROS { Duration::ZERO } else { Duration::from_micros(micros) }
+}
 
 /// What a response says. A plain success needs no byte of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +178,14 @@ impl ResponseHeader {
     pub(crate) fn put(&self, payload: &[u8], out: &mut Vec<u8>) {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let has_time = self.server_time >= MIN_SERVER_TIME;
+        if self.status == Status::Success && !self.attempt.is_retry() && !has_time {
+            let first =
+                kind::RESPONSE | flag(self.resend, RESEND) | flag(self.committed, COMMITTED);
+            let mut head = ShortHead::new(first);
+            if head.varint(self.seq.0) && head.put(payload, out) {
+                return;
+            }
+        }
         let mut head = Head::new();
         head.byte(
             kind::RESPONSE
