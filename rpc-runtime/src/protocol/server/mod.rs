@@ -20,6 +20,6 @@ mod table_rule_tests;
 mod table_tests;
 
 pub(crate) use self::admission::{Admission, Duty, Incoming, TableLimits};
-pub(crate) use self::handshake::{AgreedMethod, Agreement};
+pub(crate) use self::handshake::Agreement;
 pub(crate) use self::slot::{Answer, Payload, RunNumber};
 pub(crate) use self::table::CallTable;

@@ -13,7 +13,9 @@ use crate::service::Kind;
 use crate::store::{AbortReason, Outcome, Refusal};
 use crate::time::Time;
 use crate::wire::ack::Ack;
-use crate::wire::response::{MAX_MESSAGE, RefusalReason, ResponseHeader, ServerFrame, Status};
+use crate::wire::response::{
+    MAX_MESSAGE, RefusalReason, ResponseHeader, ServerFrame, Status, server_time,
+};
 
 /// Business pending and response ack pending of one session: a ring of slots from the watermark
 /// on, and the bytes that wait to be sent.
@@ -136,7 +138,19 @@ impl<R> CallTable<R> {
     }
 
     /// Decides what becomes of a request. Answers it at once where the table can.
+    #[inline]
     pub(crate) fn handle_request(&mut self, now: Time, request: &Incoming) -> Admission {
+        // Nearly every request is for the call after those that are known.
+        let is_next = request.seq.0 == self.base.0 + self.slots.len() as u64;
+        let has_room = self.slots.len() < self.limits.window as usize && !self.is_full();
+        if is_next && has_room && !self.draining && !request.settle {
+            return Admission::Run(self.start(now, request, Stage::Business));
+        }
+        self.handle_unusual(now, request)
+    }
+
+    /// As [`handle_request`](CallTable::handle_request), for whatever there is.
+    fn handle_unusual(&mut self, now: Time, request: &Incoming) -> Admission {
         if request.seq < self.base {
             return self.answer_at_once(request, Status::Never(Refusal::Stale));
         }
@@ -181,7 +195,7 @@ impl<R> CallTable<R> {
             let run = self.start(now, request, Stage::Aborting);
             return Admission::Settle(run, AbortReason::Cancelled);
         }
-        if self.running >= self.limits.max_running {
+        if self.is_full() {
             let why = "the session has as many calls running as the server allows";
             return self.refuse(request, RefusalReason::Overloaded, why);
         }
@@ -219,6 +233,7 @@ impl<R> CallTable<R> {
     ///
     /// A run that is no longer the call's own is not heard, unless it found a record: what is
     /// recorded holds whoever has found it.
+    #[inline]
     pub(crate) fn handle_finished(
         &mut self,
         now: Time,
@@ -226,7 +241,44 @@ impl<R> CallTable<R> {
         run: RunNumber,
         answer: Answer,
     ) -> Option<(RunNumber, Outcome)> {
+        match answer {
+            Answer::Tentative(status, payload) => {
+                self.handle_tentative(now, seq, run, status, payload)
+            }
+            answer => self.handle_settled(now, seq, run, answer),
+        }
+    }
+
+    fn handle_tentative(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        run: RunNumber,
+        status: Status,
+        payload: Payload,
+    ) -> Option<(RunNumber, Outcome)> {
         let next_run = self.next_run;
+        let Slot::Running(running) = self.slot_mut(seq)? else { return None };
+        if running.run != run {
+            return None;
+        }
+        let joined = running.kind == Kind::Write && running.latest > running.run_attempt;
+        if joined && kept(Rule::RecordTentativeForRetry) {
+            (running.stage, running.run) = (Stage::Recording, next_run);
+            self.next_run = next_run.next();
+            return Some((next_run, recordable(status, payload)));
+        }
+        self.finish(now, seq, false, status, payload);
+        None
+    }
+
+    fn handle_settled(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        run: RunNumber,
+        answer: Answer,
+    ) -> Option<(RunNumber, Outcome)> {
         let slot = self.slot_mut(seq)?;
         let Slot::Running(running) = slot else { return None };
         let settles = matches!(answer, Answer::Committed(_) | Answer::Recorded(_));
@@ -235,14 +287,7 @@ impl<R> CallTable<R> {
         }
         let (status, message) = match answer {
             Answer::Tentative(status, payload) => {
-                let joined = running.kind == Kind::Write && running.latest > running.run_attempt;
-                if joined && kept(Rule::RecordTentativeForRetry) {
-                    (running.stage, running.run) = (Stage::Recording, next_run);
-                    self.next_run = next_run.next();
-                    return Some((next_run, recordable(status, payload)));
-                }
-                self.finish(now, seq, false, status, payload);
-                return None;
+                return self.handle_tentative(now, seq, run, status, payload);
             }
             Answer::Committed(outcome) | Answer::Recorded(outcome) => {
                 let (status, payload) = committed_parts(outcome);
@@ -390,18 +435,21 @@ impl<R> CallTable<R> {
         self.next_run = run.next();
         self.running += 1;
         self.next_deadline = self.next_deadline.min(request.deadline);
-        *self.slot_mut(request.seq).expect("the caller has made the slot") =
-            Slot::Running(Running {
-                hash: request.hash,
-                kind: request.kind,
-                stage,
-                run,
-                run_attempt: request.attempt,
-                latest: request.attempt,
-                received: now,
-                deadline: request.deadline,
-                handle: None,
-            });
+        let running = Slot::Running(Running {
+            hash: request.hash,
+            kind: request.kind,
+            stage,
+            run,
+            run_attempt: request.attempt,
+            latest: request.attempt,
+            received: now,
+            deadline: request.deadline,
+            handle: None,
+        });
+        match self.slot_mut(request.seq) {
+            Some(slot) => *slot = running,
+            None => self.slots.push_back(running),
+        }
         run
     }
 
@@ -418,12 +466,13 @@ impl<R> CallTable<R> {
     }
 
     /// Keeps an outcome until it is acknowledged, and sends it.
+    #[inline]
     fn finish(&mut self, now: Time, seq: Seq, committed: bool, status: Status, payload: Payload) {
         let index = (seq.0 - self.base.0) as usize;
         let slot = &mut self.slots[index];
         let Slot::Running(running) = slot else { unreachable!("only a running call finishes") };
         let (hash, kind, attempt) = (running.hash, running.kind, running.latest);
-        let server_time = now.since(running.received);
+        let server_time = server_time(now.micros_since(running.received));
         let header = ResponseHeader { seq, attempt, resend: false, committed, status, server_time };
         header.put(payload.as_slice(), &mut self.out);
         self.running -= 1;
@@ -437,7 +486,14 @@ impl<R> CallTable<R> {
     }
 
     /// Forgets kept responses, oldest first, until they fit. Safe: see the module's documentation.
+    #[inline]
     fn forget_oldest(&mut self) {
+        if self.held > self.limits.max_held_bytes {
+            self.forget_some();
+        }
+    }
+
+    fn forget_some(&mut self) {
         for index in 0..self.slots.len() {
             if self.held <= self.limits.max_held_bytes {
                 return;
@@ -449,6 +505,7 @@ impl<R> CallTable<R> {
         }
     }
 
+    #[inline]
     fn release(&mut self, slot: Slot<R>) {
         match slot {
             Slot::Vacant | Slot::Refused(..) | Slot::Acked => {}

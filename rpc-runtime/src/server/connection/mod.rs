@@ -21,9 +21,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::Sleep;
 
-use self::request::{put_orders, take_orders};
+use self::request::Batch;
 use super::Shared;
-use super::execute::{Job, PlainJob};
+use super::execute::{Job, PlainEnd, PlainJob};
 use super::sessions::Session;
 use super::stats::Tally;
 use crate::id::Identity;
@@ -79,6 +79,8 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
     /// Where calls are polled first; reused for every call that ends at once.
     stage: Pin<Box<Option<F>>>,
     plain_stage: Pin<Box<Option<P>>>,
+    /// Lent to each plain call and taken back: to count it up and down for every call is not free.
+    service: Option<Arc<S>>,
     make: M,
     make_plain: N,
     /// What was counted since the server's counters were told.
@@ -89,7 +91,7 @@ impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
     F: Future<Output = Answer> + Send + 'static,
-    P: Future<Output = Answer> + Send + 'static,
+    P: Future<Output = PlainEnd<S>> + Send + 'static,
     M: Fn(Job<S>) -> F,
     N: Fn(PlainJob<S>) -> P,
 {
@@ -115,6 +117,7 @@ where
             timer_at: Time::NEVER,
             stage: Box::pin(None),
             plain_stage: Box::pin(None),
+            service: None,
             make,
             make_plain,
             tally: Tally::default(),
@@ -229,10 +232,12 @@ where
     /// Takes what came in. The session stays locked meanwhile, but for the runs of the business:
     /// some calls are admitted together, then run, then answered together.
     fn handle_bytes(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Result<(), Ended> {
-        let moment = Moment { now: self.server.clock.now(), wall: Cell::new(None) };
+        let now = self.server.clock.now();
+        let deadline = self.agreement.default_deadline.min(self.server.config.max_deadline);
+        let moment = Moment { now, default_deadline: now + deadline, wall: Cell::new(None) };
         let session = Arc::clone(&self.session);
         let (mut input, mut finished) = (bytes, Vec::new());
-        let mut orders = take_orders();
+        let mut batch = Batch::take();
         let mut rounds = 0;
         let mut state = session.lock();
         state.note_traffic(moment.now);
@@ -245,8 +250,8 @@ where
             };
             match ClientFrame::decode(frame) {
                 Ok(ClientFrame::Request(header, arguments)) => {
-                    if orders.len() >= CALLS_TOGETHER || state.table.is_full() {
-                        state = self.carry_out(context, &session, state, &moment, &mut orders);
+                    if batch.len() >= CALLS_TOGETHER || state.table.is_full() {
+                        state = self.carry_out(context, &session, state, &moment, &mut batch);
                         rounds += 1;
                         if is_time_to_write(rounds, bytes, input) {
                             drop(state);
@@ -256,7 +261,7 @@ where
                             state = session.lock();
                         }
                     }
-                    self.admit(&mut state, &moment, &header, arguments, &mut orders);
+                    self.admit(&mut state, &moment, &header, arguments, &mut batch);
                 }
                 Ok(ClientFrame::Ack(ack)) => state.table.handle_ack(ack),
                 Ok(ClientFrame::Cancel(seq)) => state.table.handle_cancel(seq),
@@ -267,8 +272,8 @@ where
             next = self.decoder.next_lent(&mut input);
         };
         // However the connection ends, what was admitted is run: its retry would wait for it.
-        drop(self.carry_out(context, &session, state, &moment, &mut orders));
-        put_orders(orders);
+        drop(self.carry_out(context, &session, state, &moment, &mut batch));
+        batch.put();
         ended
     }
 
@@ -316,6 +321,8 @@ fn is_time_to_write(rounds: u32, batch: &[u8], left: &[u8]) -> bool {
 /// there is a write among them.
 struct Moment {
     now: Time,
+    /// The deadline of a request that names none.
+    default_deadline: Time,
     wall: Cell<Option<WallTime>>,
 }
 
