@@ -13,7 +13,7 @@ use crate::io_buffer;
 use crate::protocol::client::{CallOptions, CallOutcome, Settled, StartError};
 use crate::schema::Message;
 use crate::service::{Kind, decode_value, encode_value};
-use crate::time::Time;
+use crate::time::{Time, micros};
 use crate::trace::TraceContext;
 
 /// A call of `T` or `E` with the arguments `A`: set its options, then await it.
@@ -25,7 +25,8 @@ pub struct Call<A, T, E> {
     client: Client,
     method: MethodId,
     kind: Kind,
-    deadline: Duration,
+    /// How long it may be tried, in microseconds.
+    deadline: u64,
     /// What few calls ask for; boxed, since calls are moved.
     wishes: Option<Box<Wishes>>,
     stage: Stage<A>,
@@ -54,7 +55,7 @@ impl<A, T, E> Unpin for Call<A, T, E> {}
 
 impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     pub(super) fn new(client: Client, method: MethodId, kind: Kind, arguments: A) -> Self {
-        let deadline = client.shared().config.deadline;
+        let deadline = client.shared().deadline;
         Call {
             client,
             method,
@@ -69,7 +70,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     /// How long the call may be tried. Past it, the call is ended, and its future says how within
     /// [`ClientConfig::settle_grace`](crate::ClientConfig::settle_grace).
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = micros(deadline);
         self
     }
 
@@ -112,7 +113,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         context: &mut Context<'_>,
         arguments: Vec<u8>,
     ) -> Poll<Result<T, CallError<E>>> {
-        let is_usual = self.wishes.is_none() && !self.deadline.is_zero();
+        let is_usual = self.wishes.is_none() && self.deadline > 0;
         let started = match is_usual {
             true => self.client.shared().with(|core| {
                 let (method, kind, deadline) = (self.method, self.kind, self.deadline);
@@ -137,7 +138,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         deadline: Option<Time>,
     ) -> Poll<Result<T, CallError<E>>> {
         let now = self.client.shared().clock.now();
-        let deadline = deadline.unwrap_or(now + self.deadline);
+        let deadline = deadline.unwrap_or(now.after(self.deadline));
         if deadline <= now {
             io_buffer::put_message(arguments);
             return Poll::Ready(Err(CallError::NotExecuted(NotExecuted::Deadline)));
@@ -201,7 +202,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         context: &mut Context<'_>,
         seq: Seq,
     ) -> Poll<Result<T, CallError<E>>> {
-        let polled = self.client.shared().with(|core| core.poll_call(seq, context.waker()));
+        let polled = self.client.shared().look(|core| core.poll_call(seq, context.waker()));
         polled.map(|settled| {
             if let Some(span) = self.wishes.as_ref().and_then(|wishes| wishes.span.as_ref()) {
                 span.record("attempts", settled.attempts);

@@ -59,16 +59,7 @@ pub(crate) enum ClientFrame<'a> {
 
 impl RequestHeader<'_> {
     /// Appends the whole frame.
-    #[inline]
     pub(crate) fn put(&self, arguments: &[u8], out: &mut Vec<u8>) {
-        let is_usual = self.ack.is_none() && self.deadline.is_none() && self.trace.is_none();
-        if is_usual && !self.attempt.is_retry() && !self.settle {
-            let mut head = ShortHead::new(kind::REQUEST);
-            let fits = head.varint(self.seq.0) && head.varint(u64::from(self.method.0));
-            if fits && head.put(arguments, out) {
-                return;
-            }
-        }
         if self.ack.is_some_and(|ack| ack.has_bitmap()) {
             return put_frame(out, |out| {
                 self.put_head(out);
@@ -107,6 +98,14 @@ impl RequestHeader<'_> {
             out.bytes(&trace.to_bytes());
         }
     }
+}
+
+/// Appends the whole frame of a first send that says nothing but its number, its method and its
+/// arguments, if it is short; else appends nothing.
+#[inline]
+pub(crate) fn put_usual(seq: Seq, method: MethodId, arguments: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut head = ShortHead::new(kind::REQUEST);
+    head.varint(seq.0) && head.varint(u64::from(method.0)) && head.put(arguments, out)
 }
 
 impl<'a> ClientFrame<'a> {
@@ -225,6 +224,31 @@ mod tests {
         round_trip(ClientFrame::Cancel(Seq(5)));
         round_trip(ClientFrame::Ping);
         round_trip(ClientFrame::Bye);
+    }
+
+    #[test]
+    fn a_usual_request_is_as_any() {
+        for (seq, method, size) in [(1, 0, 0), (5_000_000, 3, 90), (1 << 40, 300, 90), (9, 9, 500)]
+        {
+            let (seq, method, arguments) = (Seq(seq), MethodId(method), vec![7; size]);
+            let header = RequestHeader {
+                seq,
+                attempt: Attempt::FIRST,
+                age: Duration::ZERO,
+                method,
+                ack: None,
+                deadline: None,
+                trace: None,
+                settle: false,
+            };
+            let (mut any, mut usual) = (Vec::new(), Vec::new());
+            header.put(&arguments, &mut any);
+            if put_usual(seq, method, &arguments, &mut usual) {
+                assert_eq!(usual, any);
+            } else {
+                assert!(usual.is_empty() && (size > 100 || seq.0 > 1 << 28));
+            }
+        }
     }
 
     #[test]

@@ -45,13 +45,7 @@ pub(crate) struct ResponseHeader {
 
 /// Server times below this are not sent: they change no time-out.
 pub(crate) const MIN_SERVER_TIME: Duration = Duration::from_micros(MIN_SERVER_MICROS);
-const MIN_SERVER_MICROS: u64 = 100;
-
-/// As much of a server time as is sent, which is nearly always none.
-#[inline]
-pub(crate) fn server_time(micros: u64) -> Duration {
-    if micros < MIN_SERVER_MICROS { Duration::ZERO } else { Duration::from_micros(micros) }
-}
+pub(crate) const MIN_SERVER_MICROS: u64 = 100;
 
 /// What a response says. A plain success needs no byte of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,18 +168,9 @@ impl Status {
 
 impl ResponseHeader {
     /// Appends the whole frame.
-    #[inline]
     pub(crate) fn put(&self, payload: &[u8], out: &mut Vec<u8>) {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let has_time = self.server_time >= MIN_SERVER_TIME;
-        if self.status == Status::Success && !self.attempt.is_retry() && !has_time {
-            let first =
-                kind::RESPONSE | flag(self.resend, RESEND) | flag(self.committed, COMMITTED);
-            let mut head = ShortHead::new(first);
-            if head.varint(self.seq.0) && head.put(payload, out) {
-                return;
-            }
-        }
         let mut head = Head::new();
         head.byte(
             kind::RESPONSE
@@ -208,6 +193,14 @@ impl ResponseHeader {
         }
         head.put(payload, out);
     }
+}
+
+/// Appends the whole frame of a success that answers a first send soon, if it is short; else appends
+/// nothing.
+#[inline]
+pub(crate) fn put_usual(seq: Seq, committed: bool, value: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut head = ShortHead::new(kind::RESPONSE | if committed { COMMITTED } else { 0 });
+    head.varint(seq.0) && head.put(value, out)
 }
 
 impl<'a> ServerFrame<'a> {
@@ -293,6 +286,30 @@ mod tests {
             assert_eq!(decoded, ServerFrame::Response(header, b"payload"));
             for cut in 1..out.len() - 1 {
                 let _never_panics = ServerFrame::decode(&out[1..cut]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_usual_response_is_as_any() {
+        for (seq, size) in [(1, 0), (5_000_000, 90), (1 << 40, 90), (9, 500)] {
+            for committed in [false, true] {
+                let (seq, value) = (Seq(seq), vec![7; size]);
+                let header = ResponseHeader {
+                    seq,
+                    attempt: Attempt::FIRST,
+                    resend: false,
+                    committed,
+                    status: Status::Success,
+                    server_time: Duration::from_micros(MIN_SERVER_MICROS - 1),
+                };
+                let (mut any, mut usual) = (Vec::new(), Vec::new());
+                header.put(&value, &mut any);
+                if put_usual(seq, committed, &value, &mut usual) {
+                    assert_eq!(usual, any);
+                } else {
+                    assert!(usual.is_empty() && (size > 100 || seq.0 > 1 << 28));
+                }
             }
         }
     }

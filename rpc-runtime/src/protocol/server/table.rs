@@ -14,7 +14,7 @@ use crate::store::{AbortReason, Outcome, Refusal};
 use crate::time::Time;
 use crate::wire::ack::Ack;
 use crate::wire::response::{
-    MAX_MESSAGE, RefusalReason, ResponseHeader, ServerFrame, Status, server_time,
+    MAX_MESSAGE, MIN_SERVER_MICROS, RefusalReason, ResponseHeader, ServerFrame, Status, put_usual,
 };
 
 /// Business pending and response ack pending of one session: a ring of slots from the watermark
@@ -472,9 +472,14 @@ impl<R> CallTable<R> {
         let slot = &mut self.slots[index];
         let Slot::Running(running) = slot else { unreachable!("only a running call finishes") };
         let (hash, kind, attempt) = (running.hash, running.kind, running.latest);
-        let server_time = server_time(now.micros_since(running.received));
-        let header = ResponseHeader { seq, attempt, resend: false, committed, status, server_time };
-        header.put(payload.as_slice(), &mut self.out);
+        let micros = now.micros_since(running.received);
+        let is_usual =
+            status == Status::Success && !attempt.is_retry() && micros < MIN_SERVER_MICROS;
+        if !(is_usual && put_usual(seq, committed, payload.as_slice(), &mut self.out)) {
+            let (resend, server_time) = (false, Duration::from_micros(micros));
+            ResponseHeader { seq, attempt, resend, committed, status, server_time }
+                .put(payload.as_slice(), &mut self.out);
+        }
         self.running -= 1;
         if !kept(Rule::KeepUntilAcked) {
             *slot = Slot::Vacant;
