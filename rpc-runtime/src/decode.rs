@@ -65,6 +65,7 @@ impl<'de> Decoder<'de> {
         }
     }
 
+    #[cold]
     fn long_integer<const BITS: u32>(&mut self) -> Result<u64> {
         let mut value = 0;
         for shift in (0..BITS).step_by(7) {
@@ -96,6 +97,11 @@ impl<'de> Decoder<'de> {
     fn bytes(&mut self) -> Result<&'de [u8]> {
         let len = self.len()?;
         self.take(len)
+    }
+
+    /// Text that is checked once it lies in its string.
+    fn text(&mut self) -> Result<String> {
+        String::from_utf8(self.bytes()?.to_vec()).map_err(|_| Error::DeserializeBadUtf8)
     }
 
     #[inline]
@@ -247,8 +253,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let text = String::from_utf8(self.bytes()?.to_vec());
-        visitor.visit_string(text.map_err(|_| Error::DeserializeBadUtf8)?)
+        visitor.visit_string(self.text()?)
     }
 
     #[inline]

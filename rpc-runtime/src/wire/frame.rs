@@ -201,6 +201,18 @@ impl ShortHead {
         ShortHead { word: u64::from(first) << 8, bits: 16 }
     }
 
+    /// Appends an integer of one byte, if it is one and there is room. If not, the header is of no more
+    /// use.
+    #[inline]
+    pub(crate) fn small(&mut self, value: u64) -> bool {
+        if value >= 0x80 || self.bits == u64::BITS {
+            return false;
+        }
+        self.word |= value << self.bits;
+        self.bits += 8;
+        true
+    }
+
     /// Appends an integer as [`varint::put`] does, if there is room. If there is not, the header is
     /// of no more use.
     #[inline]
@@ -335,7 +347,8 @@ mod tests {
                 long.put(rest, &mut expected);
                 let mut short = ShortHead::new(9);
                 let mut out = vec![1];
-                let fits = short.varint(first) && short.varint(second);
+                let fits = short.varint(first)
+                    && if second < 0x80 { short.small(second) } else { short.varint(second) };
                 let is_put = fits && short.put(rest, &mut out);
                 assert_eq!(is_put, is_put && out == expected, "{first} {second} {}", rest.len());
                 let size = varint::len(first) + varint::len(second);

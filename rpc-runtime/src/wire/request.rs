@@ -105,7 +105,7 @@ impl RequestHeader<'_> {
 #[inline]
 pub(crate) fn put_usual(seq: Seq, method: MethodId, arguments: &[u8], out: &mut Vec<u8>) -> bool {
     let mut head = ShortHead::new(kind::REQUEST);
-    head.varint(seq.0) && head.varint(u64::from(method.0)) && head.put(arguments, out)
+    head.varint(seq.0) && head.small(method.0.into()) && head.put(arguments, out)
 }
 
 impl<'a> ClientFrame<'a> {
@@ -126,6 +126,7 @@ impl<'a> ClientFrame<'a> {
         }
     }
 
+    // Decoded in one place, and taken apart there at once: it never need lie in memory.
     #[inline(always)]
     pub(crate) fn decode(body: &'a [u8]) -> Result<ClientFrame<'a>, WireError> {
         let mut reader = Reader::new(body);

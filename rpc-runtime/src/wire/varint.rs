@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         u32::try_from(self.u64(what)?).map_err(|_| WireError::BadInteger(what))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, WireError> {
         u16::try_from(self.u64(what)?).map_err(|_| WireError::BadInteger(what))
     }

@@ -111,13 +111,12 @@ impl<R> CallTable<R> {
 
     /// Lets go of what the client has acknowledged.
     pub(crate) fn handle_ack(&mut self, ack: Ack<'_>) {
-        while self.base < ack.watermark {
-            let Some(slot) = self.slots.pop_front() else {
-                self.base = ack.watermark;
-                break;
-            };
-            self.base = self.base.next();
-            self.release(slot);
+        if self.base < ack.watermark {
+            let known = (self.slots.len() as u64).min(ack.watermark.0 - self.base.0);
+            let mut slots = std::mem::take(&mut self.slots);
+            slots.drain(..known as usize).for_each(|slot| self.release(slot));
+            self.slots = slots;
+            self.base = ack.watermark;
         }
         for seq in ack.above() {
             let Some(slot) = self.slot_mut(seq) else { break };
@@ -138,7 +137,7 @@ impl<R> CallTable<R> {
     }
 
     /// Decides what becomes of a request. Answers it at once where the table can.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn handle_request(&mut self, now: Time, request: &Incoming) -> Admission {
         // Nearly every request is for the call after those that are known.
         let is_next = request.seq.0 == self.base.0 + self.slots.len() as u64;
@@ -233,7 +232,7 @@ impl<R> CallTable<R> {
     ///
     /// A run that is no longer the call's own is not heard, unless it found a record: what is
     /// recorded holds whoever has found it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn handle_finished(
         &mut self,
         now: Time,
@@ -249,6 +248,7 @@ impl<R> CallTable<R> {
         }
     }
 
+    #[inline]
     fn handle_tentative(
         &mut self,
         now: Time,
@@ -510,7 +510,7 @@ impl<R> CallTable<R> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn release(&mut self, slot: Slot<R>) {
         match slot {
             Slot::Vacant | Slot::Refused(..) | Slot::Acked => {}

@@ -345,7 +345,8 @@ where
     }
 }
 
-/// Polls a call once. One that must wait is handed back, and leaves a new stage behind.
+/// Polls a call once. One that must wait is handed back, and leaves a new stage behind. One that is
+/// over holds nothing any more, and stays until the next.
 fn launch<J, F: Future>(
     stage: &mut Pin<Box<Option<F>>>,
     make: impl Fn(J) -> F,
@@ -355,10 +356,7 @@ fn launch<J, F: Future>(
 ) -> Result<F::Output, Pin<Box<Option<F>>>> {
     stage.set(Some(make(job)));
     match span.in_scope(|| poll_stage(stage.as_mut(), context)) {
-        Poll::Ready(answer) => {
-            stage.set(None);
-            Ok(answer)
-        }
+        Poll::Ready(answer) => Ok(answer),
         Poll::Pending => Err(std::mem::replace(stage, Box::pin(None))),
     }
 }
