@@ -41,10 +41,11 @@ use crate::wire::response::ServerFrame;
 const ROUNDS_PER_WAKE_UP: usize = 16;
 /// Calls that are admitted under one lock of the session, before they are run: many enough that the
 /// lock costs each of them little, few enough that what is known of them stays in the nearest cache.
-const CALLS_TOGETHER: usize = 16;
-/// What of a batch must be left for its first answers to be written ahead of the others: one part in
-/// so many.
-const WORTH_A_WRITE: usize = 5;
+const CALLS_TOGETHER: usize = 12;
+/// What of a batch must be answered since the last write for its answers to be written ahead of the
+/// others, and what of it must be left: one part in so many.
+const ANSWERED: usize = 6;
+const LEFT: usize = 5;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -238,7 +239,8 @@ where
         let session = Arc::clone(&self.session);
         let (mut input, mut finished) = (bytes, Vec::new());
         let mut batch = Batch::take();
-        let mut rounds = 0;
+        // What of the batch was left when answers were written last.
+        let mut unwritten = bytes.len();
         let mut state = session.lock();
         state.note_traffic(moment.now);
         let mut next = self.decoder.next(&mut input, &mut finished);
@@ -252,8 +254,8 @@ where
                 Ok(ClientFrame::Request(header, arguments)) => {
                     if batch.len() >= CALLS_TOGETHER || state.table.is_full() {
                         state = self.carry_out(context, &session, state, &moment, &mut batch);
-                        rounds += 1;
-                        if is_time_to_write(rounds, bytes, input) {
+                        if is_time_to_write(bytes, unwritten, input) {
+                            unwritten = input.len();
                             drop(state);
                             if let Poll::Ready(Err(_)) = self.poll_write(context) {
                                 return Err(Ended::Disconnected);
@@ -308,13 +310,13 @@ where
     }
 }
 
-/// Whether answers are written before all of their batch are there: after one round of calls, two,
-/// four, and so on. The client then goes on while the server does, and neither falls asleep; in turns
-/// they are half as fast. A read that has filled its buffer shows that the client has enough to do.
-fn is_time_to_write(rounds: u32, batch: &[u8], left: &[u8]) -> bool {
+/// Whether answers are written before all of their batch are there, in a few parts of it: the client
+/// then goes on while the server does, and neither falls asleep; in turns they are half as fast. A
+/// read that has filled its buffer shows that the client has enough to do.
+fn is_time_to_write(batch: &[u8], unwritten: usize, left: &[u8]) -> bool {
     batch.len() < READ_BYTES
-        && rounds.is_power_of_two()
-        && WORTH_A_WRITE * left.len() >= batch.len()
+        && ANSWERED * (unwritten - left.len()) >= batch.len()
+        && LEFT * left.len() >= batch.len()
 }
 
 /// When a batch of frames came in: each clock is read once for all of them, the wall clock only if
