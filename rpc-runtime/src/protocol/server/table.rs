@@ -4,18 +4,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::admission::{Admission, Duty, Incoming, TableLimits};
-use super::slot::{
-    Answer, Done, Payload, RunNumber, Running, Slot, Stage, committed_parts, recordable,
-};
+use super::slot::{RunNumber, Running, Slot, Stage, recordable};
 use crate::id::{Attempt, Seq};
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
-use crate::store::{AbortReason, Outcome, Refusal};
+use crate::store::{AbortReason, Refusal};
 use crate::time::Time;
 use crate::wire::ack::Ack;
-use crate::wire::response::{
-    MAX_MESSAGE, MIN_SERVER_MICROS, RefusalReason, ResponseHeader, ServerFrame, Status, put_usual,
-};
+use crate::wire::response::{RefusalReason, ResponseHeader, ServerFrame, Status};
 
 /// Business pending and response ack pending of one session: a ring of slots from the watermark
 /// on, and the bytes that wait to be sent.
@@ -23,34 +19,29 @@ use crate::wire::response::{
 /// `R` is what the driver keeps for a running call, so that it can be stopped.
 #[derive(Debug)]
 pub(crate) struct CallTable<R> {
-    limits: TableLimits,
+    pub(super) limits: TableLimits,
     /// The client's watermark: the first call that it has not acknowledged.
-    base: Seq,
+    pub(super) base: Seq,
     /// `slots[i]` is call `base + i`.
-    slots: VecDeque<Slot<R>>,
-    running: usize,
+    pub(super) slots: VecDeque<Slot<R>>,
+    pub(super) running: usize,
     /// The number of the next run.
-    next_run: RunNumber,
+    pub(super) next_run: RunNumber,
     /// Bytes of kept responses.
-    held: usize,
+    pub(super) held: usize,
     /// No running call's deadline is earlier.
     next_deadline: Time,
-    duties: VecDeque<Duty<R>>,
-    out: Vec<u8>,
-    spare: Vec<Vec<u8>>,
+    pub(super) duties: VecDeque<Duty<R>>,
+    pub(super) out: Vec<u8>,
+    pub(super) spare: Vec<Vec<u8>>,
     /// Bytes of spare buffers.
-    spare_bytes: usize,
+    pub(super) spare_bytes: usize,
     /// No new runs are taken: the server is being shut down.
     draining: bool,
     /// Responses that were sent again from this table.
     resent: u64,
 }
 
-/// Buffers of acknowledged responses that are kept for later ones, in bytes: enough for a window of
-/// small ones.
-const SPARE_BYTES: usize = 128 << 10;
-/// The largest of them.
-const SPARE_CAPACITY: usize = 4096;
 /// When to look again at a call whose deadline has passed while its driver is just starting it.
 const NOT_YET_STOPPABLE: Duration = Duration::from_millis(10);
 impl<R> CallTable<R> {
@@ -227,94 +218,6 @@ impl<R> CallTable<R> {
         }
     }
 
-    /// Takes how a run ended and answers the latest attempt of its call. Returns an outcome that must
-    /// be recorded first, as a run of its own.
-    ///
-    /// A run that is no longer the call's own is not heard, unless it found a record: what is
-    /// recorded holds whoever has found it.
-    #[inline(always)]
-    pub(crate) fn handle_finished(
-        &mut self,
-        now: Time,
-        seq: Seq,
-        run: RunNumber,
-        answer: Answer,
-    ) -> Option<(RunNumber, Outcome)> {
-        match answer {
-            Answer::Tentative(status, payload) => {
-                self.handle_tentative(now, seq, run, status, payload)
-            }
-            answer => self.handle_settled(now, seq, run, answer),
-        }
-    }
-
-    #[inline]
-    fn handle_tentative(
-        &mut self,
-        now: Time,
-        seq: Seq,
-        run: RunNumber,
-        status: Status,
-        payload: Payload,
-    ) -> Option<(RunNumber, Outcome)> {
-        let next_run = self.next_run;
-        let Slot::Running(running) = self.slot_mut(seq)? else { return None };
-        if running.run != run {
-            return None;
-        }
-        let joined = running.kind == Kind::Write && running.latest > running.run_attempt;
-        if joined && kept(Rule::RecordTentativeForRetry) {
-            (running.stage, running.run) = (Stage::Recording, next_run);
-            self.next_run = next_run.next();
-            return Some((next_run, recordable(status, payload)));
-        }
-        self.finish(now, seq, false, status, payload);
-        None
-    }
-
-    fn handle_settled(
-        &mut self,
-        now: Time,
-        seq: Seq,
-        run: RunNumber,
-        answer: Answer,
-    ) -> Option<(RunNumber, Outcome)> {
-        let slot = self.slot_mut(seq)?;
-        let Slot::Running(running) = slot else { return None };
-        let settles = matches!(answer, Answer::Committed(_) | Answer::Recorded(_));
-        if running.run != run && !settles {
-            return None;
-        }
-        let (status, message) = match answer {
-            Answer::Tentative(status, payload) => {
-                return self.handle_tentative(now, seq, run, status, payload);
-            }
-            Answer::Committed(outcome) | Answer::Recorded(outcome) => {
-                let (status, payload) = committed_parts(outcome);
-                self.finish(now, seq, true, status, payload);
-                return None;
-            }
-            // The business may have been at its commit when it was stopped. That this record was
-            // refused says nothing of that one.
-            Answer::Refused(_, message)
-                if running.stage == Stage::Aborting && running.kind == Kind::Write =>
-            {
-                (Status::Unknown, message)
-            }
-            Answer::Refused(reason, message) => (Status::Refused(reason), message),
-            Answer::Never(refusal) => (Status::Never(refusal), String::new()),
-            Answer::Unknown(message) => (Status::Unknown, message),
-        };
-        let latest = running.latest;
-        *slot = match status {
-            Status::Refused(reason) => Slot::Refused(reason, latest),
-            _ => Slot::Vacant,
-        };
-        self.running -= 1;
-        self.respond(seq, latest, false, status, truncate(&message).as_bytes());
-        None
-    }
-
     /// Ends the calls whose deadline has passed.
     pub(crate) fn handle_timeout(&mut self, now: Time) {
         if now < self.next_deadline {
@@ -465,75 +368,6 @@ impl<R> CallTable<R> {
         }
     }
 
-    /// Keeps an outcome until it is acknowledged, and sends it.
-    #[inline]
-    fn finish(&mut self, now: Time, seq: Seq, committed: bool, status: Status, payload: Payload) {
-        let index = (seq.0 - self.base.0) as usize;
-        let slot = &mut self.slots[index];
-        let Slot::Running(running) = slot else { unreachable!("only a running call finishes") };
-        let (hash, kind, attempt) = (running.hash, running.kind, running.latest);
-        let micros = now.micros_since(running.received);
-        let is_usual =
-            status == Status::Success && !attempt.is_retry() && micros < MIN_SERVER_MICROS;
-        if !(is_usual && put_usual(seq, committed, payload.as_slice(), &mut self.out)) {
-            let (resend, server_time) = (false, Duration::from_micros(micros));
-            ResponseHeader { seq, attempt, resend, committed, status, server_time }
-                .put(payload.as_slice(), &mut self.out);
-        }
-        self.running -= 1;
-        if !kept(Rule::KeepUntilAcked) {
-            *slot = Slot::Vacant;
-            return;
-        }
-        self.held += payload.as_slice().len();
-        *slot = Slot::Done(Done { hash, kind, committed, attempt, status, payload });
-        self.forget_oldest();
-    }
-
-    /// Forgets kept responses, oldest first, until they fit. Safe: see the module's documentation.
-    #[inline]
-    fn forget_oldest(&mut self) {
-        if self.held > self.limits.max_held_bytes {
-            self.forget_some();
-        }
-    }
-
-    fn forget_some(&mut self) {
-        for index in 0..self.slots.len() {
-            if self.held <= self.limits.max_held_bytes {
-                return;
-            }
-            if matches!(self.slots[index], Slot::Done(_)) {
-                let slot = std::mem::replace(&mut self.slots[index], Slot::Vacant);
-                self.release(slot);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn release(&mut self, slot: Slot<R>) {
-        match slot {
-            Slot::Vacant | Slot::Refused(..) | Slot::Acked => {}
-            Slot::Running(running) => {
-                self.running -= 1;
-                if let Some(handle) = running.handle {
-                    self.duties.push_back(Duty::Forget(*handle));
-                }
-            }
-            Slot::Done(done) => {
-                self.held -= done.payload.as_slice().len();
-                if let Payload::Owned(mut buffer) = done.payload
-                    && (1..=SPARE_CAPACITY).contains(&buffer.capacity())
-                    && self.spare_bytes < SPARE_BYTES
-                {
-                    buffer.clear();
-                    self.spare_bytes += buffer.capacity();
-                    self.spare.push(buffer);
-                }
-            }
-        }
-    }
-
     fn answer_at_once(&mut self, request: &Incoming, status: Status) -> Admission {
         self.respond(request.seq, request.attempt, false, status, &[]);
         Admission::Handled
@@ -563,17 +397,8 @@ impl<R> CallTable<R> {
             .put(payload, &mut self.out);
     }
 
-    fn slot_mut(&mut self, seq: Seq) -> Option<&mut Slot<R>> {
+    pub(super) fn slot_mut(&mut self, seq: Seq) -> Option<&mut Slot<R>> {
         let index = seq.0.checked_sub(self.base.0)?;
         self.slots.get_mut(usize::try_from(index).ok()?)
     }
-}
-
-/// Cuts a message to what may travel.
-fn truncate(message: &str) -> &str {
-    let mut end = message.len().min(MAX_MESSAGE);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    &message[..end]
 }
