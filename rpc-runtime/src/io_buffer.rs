@@ -14,6 +14,8 @@ const KEPT_MESSAGE_BYTES: usize = 4 << 10;
 thread_local! {
     static READ: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
     static MESSAGES: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    /// The message buffer that came last: often the one that goes next.
+    static LAST: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// This thread's read buffer.
@@ -36,6 +38,11 @@ pub(crate) fn shed(buffer: &mut Vec<u8>) {
 /// An empty buffer for one message.
 #[inline]
 pub(crate) fn take_message() -> Vec<u8> {
+    let last = LAST.take();
+    if last.capacity() > 0 { last } else { take_earlier() }
+}
+
+fn take_earlier() -> Vec<u8> {
     MESSAGES.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
@@ -50,9 +57,18 @@ pub(crate) fn copy(bytes: &[u8]) -> Vec<u8> {
 /// Gives a message's buffer back.
 #[inline]
 pub(crate) fn put_message(mut buffer: Vec<u8>) {
+    if (1..=KEPT_MESSAGE_BYTES).contains(&buffer.capacity()) {
+        buffer.clear();
+        let earlier = LAST.replace(buffer);
+        if earlier.capacity() > 0 {
+            put_earlier(earlier);
+        }
+    }
+}
+
+fn put_earlier(buffer: Vec<u8>) {
     MESSAGES.with_borrow_mut(|kept| {
-        if kept.len() < KEPT_MESSAGES && (1..=KEPT_MESSAGE_BYTES).contains(&buffer.capacity()) {
-            buffer.clear();
+        if kept.len() < KEPT_MESSAGES {
             kept.push(buffer);
         }
     });

@@ -35,12 +35,17 @@ impl Time {
     }
 }
 
+/// A duration in microseconds, as many as there can be.
+#[inline]
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Add<Duration> for Time {
     type Output = Time;
 
     fn add(self, later: Duration) -> Time {
-        let micros = u64::try_from(later.as_micros()).unwrap_or(u64::MAX);
-        Time(self.0.saturating_add(micros))
+        self.after(micros(later))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::io_buffer;
 use crate::protocol::client::{CallOptions, CallOutcome, NotStarted, Settled, StartError};
 use crate::schema::Message;
 use crate::service::{Kind, decode_value, encode_value};
-use crate::time::Time;
+use crate::time::{Time, micros};
 use crate::trace::TraceContext;
 
 /// A call of `T` or `E` with the arguments `A`: set its options, then await it.
@@ -25,12 +25,11 @@ pub struct Call<A, T, E> {
     client: Client,
     method: MethodId,
     kind: Kind,
-    deadline: Duration,
+    /// How long it may be tried, in microseconds.
+    deadline: u64,
     /// What few calls ask for; boxed, since calls are moved.
     wishes: Option<Box<Wishes>>,
     stage: Stage<A>,
-    /// Only if somebody listens.
-    span: Option<Box<tracing::Span>>,
     result: PhantomData<fn() -> Result<T, E>>,
 }
 
@@ -38,6 +37,8 @@ pub struct Call<A, T, E> {
 struct Wishes {
     options: CallOptions,
     which: Which,
+    /// Only once the call is made, and if somebody listens.
+    span: Option<tracing::Span>,
 }
 
 /// Which call is meant.
@@ -64,7 +65,7 @@ impl<A, T, E> Unpin for Call<A, T, E> {}
 
 impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     pub(super) fn new(client: Client, method: MethodId, kind: Kind, arguments: A) -> Self {
-        let deadline = client.shared().config.deadline;
+        let deadline = client.shared().deadline;
         Call {
             client,
             method,
@@ -72,7 +73,6 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
             deadline,
             wishes: None,
             stage: Stage::Prepared(arguments),
-            span: None,
             result: PhantomData,
         }
     }
@@ -80,7 +80,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     /// How long the call may be tried. Past it, the call is ended, and its future says how within
     /// [`ClientConfig::settle_grace`](crate::ClientConfig::settle_grace).
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = micros(deadline);
         self
     }
 
@@ -124,7 +124,8 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     }
 
     fn wishes(&mut self) -> &mut Wishes {
-        let usual = || Box::new(Wishes { options: CallOptions::USUAL, which: Which::New });
+        let usual =
+            || Box::new(Wishes { options: CallOptions::USUAL, which: Which::New, span: None });
         self.wishes.get_or_insert_with(usual)
     }
 
@@ -134,7 +135,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         context: &mut Context<'_>,
         arguments: Vec<u8>,
     ) -> Poll<Result<T, CallError<E>>> {
-        let is_usual = self.wishes.is_none() && !self.deadline.is_zero();
+        let is_usual = self.wishes.is_none() && self.deadline > 0;
         let started = match is_usual {
             true => self.client.shared().with(|core| {
                 let (method, kind, deadline) = (self.method, self.kind, self.deadline);
@@ -159,7 +160,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         deadline: Option<Time>,
     ) -> Poll<Result<T, CallError<E>>> {
         let now = self.client.shared().clock.now();
-        let deadline = deadline.unwrap_or(now + self.deadline);
+        let deadline = deadline.unwrap_or(now.after(self.deadline));
         if deadline <= now {
             io_buffer::put_message(arguments);
             return Poll::Ready(Err(CallError::NotExecuted(NotExecuted::Deadline)));
@@ -204,13 +205,22 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     #[inline]
     fn note_started(&mut self, seq: Seq) {
         self.stage = Stage::InFlight(seq);
+        if tracing::Level::DEBUG <= tracing::level_filters::LevelFilter::current() {
+            self.open_span(seq);
+        }
+    }
+
+    #[cold]
+    fn open_span(&mut self, seq: Seq) {
         let span = tracing::debug_span!(
             "rpc",
             method = self.client.shared().method_name(self.method),
             id = %self.client.shared().with(|core| core.call_id(seq)),
             attempts = tracing::field::Empty,
         );
-        self.span = (!span.is_disabled()).then(|| Box::new(span));
+        if !span.is_disabled() {
+            self.wishes().span = Some(span);
+        }
     }
 
     #[inline]
@@ -219,9 +229,9 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         context: &mut Context<'_>,
         seq: Seq,
     ) -> Poll<Result<T, CallError<E>>> {
-        let polled = self.client.shared().with(|core| core.poll_call(seq, context.waker()));
+        let polled = self.client.shared().look(|core| core.poll_call(seq, context.waker()));
         polled.map(|settled| {
-            if let Some(span) = &self.span {
+            if let Some(span) = self.wishes.as_ref().and_then(|wishes| wishes.span.as_ref()) {
                 span.record("attempts", settled.attempts);
             }
             self.finish(settled)

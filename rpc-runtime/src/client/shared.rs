@@ -12,13 +12,15 @@ use crate::id::MethodId;
 use crate::journal::Journal;
 use crate::protocol::client::{ClientConfig, Core, EndpointId, Event, Restored};
 use crate::service::ServiceSchema;
-use crate::time::Time;
+use crate::time::{Time, micros};
 use crate::transport::Connector;
 
 /// What calls, connections and the driver share.
 pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) config: ClientConfig,
+    /// The usual deadline of a call, in microseconds.
+    pub(super) deadline: u64,
     pub(super) connector: Arc<dyn Connector>,
     /// By method id.
     method_names: Vec<&'static str>,
@@ -99,6 +101,7 @@ impl Shared {
         };
         let shared = Arc::new(Shared {
             clock,
+            deadline: micros(config.deadline),
             config,
             connector,
             method_names,
@@ -114,6 +117,15 @@ impl Shared {
     /// Uses the core, then wakes whom that concerns.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
         self.with_state(|state| act(&mut state.core))
+    }
+
+    /// Uses the core for what leaves nothing to be carried out, and wakes nobody.
+    #[inline]
+    pub(super) fn look<T>(&self, act: impl FnOnce(&mut Core) -> T) -> T {
+        let mut state = self.lock();
+        let done = act(&mut state.core);
+        debug_assert!(!state.core.has_news(), "it would be carried out late");
+        done
     }
 
     /// As [`with`](Shared::with), with what lies around the core.

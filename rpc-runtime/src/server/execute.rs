@@ -48,6 +48,18 @@ pub(super) struct PlainJob<S: Service> {
     pub(super) max_result: usize,
 }
 
+/// How a plain call ended, and what was lent to it.
+pub(super) struct PlainEnd<S> {
+    pub(super) answer: Answer,
+    pub(super) service: Arc<S>,
+}
+
+impl<S> From<PlainEnd<S>> for Answer {
+    fn from(ended: PlainEnd<S>) -> Answer {
+        ended.answer
+    }
+}
+
 impl<S: Service> JobCall<S> {
     /// What a write's record goes under.
     pub(super) fn call_ref(&self) -> Option<&CallRef> {
@@ -88,7 +100,7 @@ impl<S: Service> Job<S> {
 impl<S: Service> PlainJob<S> {
     /// Runs the call to its end.
     #[allow(clippy::manual_async_fn)]
-    pub(super) fn run(self) -> impl Future<Output = Answer> + Send + 'static {
+    pub(super) fn run(self) -> impl Future<Output = PlainEnd<S>> + Send + 'static {
         async move {
             let ended = {
                 let mut business = pin!(self.service.plain(self.decoded));
@@ -98,12 +110,13 @@ impl<S: Service> PlainJob<S> {
                 Ok(response) => encode::<S>(&response, self.buffer, self.max_result),
                 Err(panic) => Err(refusal(RunFailure::Panic(panic))),
             };
-            match encoded {
+            let answer = match encoded {
                 Ok((verdict, payload)) => {
                     Answer::Tentative(status_of(verdict), Payload::Owned(payload))
                 }
                 Err(refused) => refused,
-            }
+            };
+            PlainEnd { answer, service: self.service }
         }
     }
 }

@@ -159,7 +159,6 @@ impl Head {
     }
 
     /// Appends the frame of this header and what follows it.
-    #[inline]
     pub(crate) fn put(mut self, rest: &[u8], out: &mut Vec<u8>) {
         let body = self.end - MAX_LENGTH_BYTES + rest.len();
         out.reserve(MAX_LENGTH_BYTES + body);
@@ -184,6 +183,71 @@ impl Sink for Head {
     fn bytes(&mut self, bytes: &[u8]) {
         self.bytes[self.end..][..bytes.len()].copy_from_slice(bytes);
         self.end += bytes.len();
+    }
+}
+
+/// The header that nearly every frame has, put together in a register: its first byte and one or two
+/// small integers.
+pub(crate) struct ShortHead {
+    /// The header's bytes, the first one lowest, behind a byte for the frame's length.
+    word: u64,
+    /// How many bits they take, with the length.
+    bits: u32,
+}
+
+impl ShortHead {
+    #[inline]
+    pub(crate) fn new(first: u8) -> ShortHead {
+        ShortHead { word: u64::from(first) << 8, bits: 16 }
+    }
+
+    /// Appends an integer of one byte, if it is one and there is room. If not, the header is of no more
+    /// use.
+    #[inline]
+    pub(crate) fn small(&mut self, value: u64) -> bool {
+        if value >= 0x80 || self.bits == u64::BITS {
+            return false;
+        }
+        self.word |= value << self.bits;
+        self.bits += 8;
+        true
+    }
+
+    /// Appends an integer as [`varint::put`] does, if there is room. If there is not, the header is
+    /// of no more use.
+    #[inline]
+    pub(crate) fn varint(&mut self, value: u64) -> bool {
+        let more = |least: u64| u32::from(value >= least);
+        let extra = more(1 << 7) + more(1 << 14) + more(1 << 21);
+        let bits = self.bits + 8 * (1 + extra);
+        if value >= 1 << 28 || bits > u64::BITS {
+            return false;
+        }
+        let spread = value & 0x7f
+            | (value & 0x7f << 7) << 1
+            | (value & 0x7f << 14) << 2
+            | (value & 0x7f << 21) << 3;
+        let continued = 0x0080_8080 & ((1 << (8 * extra)) - 1);
+        self.word |= (spread | continued) << self.bits;
+        self.bits = bits;
+        true
+    }
+
+    /// Appends the frame of this header and what follows it, if its length is one byte.
+    #[inline]
+    pub(crate) fn put(self, rest: &[u8], out: &mut Vec<u8>) -> bool {
+        let head = self.bits as usize / 8;
+        let body = head - 1 + rest.len();
+        if body >= 0x80 {
+            return false;
+        }
+        // To append all eight bytes and take back what is too much costs less than to call a copy of
+        // the right length.
+        let start = out.len();
+        out.extend_from_slice(&(self.word | body as u64).to_le_bytes());
+        out.truncate(start + head);
+        out.extend_from_slice(rest);
+        true
     }
 }
 
@@ -267,6 +331,30 @@ mod tests {
                 }
             }
             assert_eq!(frames, [[1; 200], [2; 200], [3; 200]], "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_short_header_is_as_a_long_one() {
+        let edges = [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, 0x1f_ffff, 0x20_0000, 0xfff_ffff, 1 << 28];
+        for (first, second) in edges.into_iter().flat_map(|a| edges.map(|b| (a, b))) {
+            for rest in [&[][..], &[7; 100], &[7; 119], &[7; 122], &[7; 200]] {
+                let mut long = Head::new();
+                long.byte(9);
+                varint::put(first, &mut long);
+                varint::put(second, &mut long);
+                let mut expected = vec![1];
+                long.put(rest, &mut expected);
+                let mut short = ShortHead::new(9);
+                let mut out = vec![1];
+                let fits = short.varint(first)
+                    && if second < 0x80 { short.small(second) } else { short.varint(second) };
+                let is_put = fits && short.put(rest, &mut out);
+                assert_eq!(is_put, is_put && out == expected, "{first} {second} {}", rest.len());
+                let size = varint::len(first) + varint::len(second);
+                let is_short = size <= 6 && first < 1 << 28 && second < 1 << 28;
+                assert_eq!(is_put, is_short && 1 + size + rest.len() < 0x80);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::frame::{Head, put_frame};
+use super::frame::{Head, ShortHead, put_frame};
 use super::request::read_seq;
 use super::varint::Sink as _;
 use super::{Reader, WireError, varint};
@@ -44,7 +44,8 @@ pub(crate) struct ResponseHeader {
 }
 
 /// Server times below this are not sent: they change no time-out.
-pub(crate) const MIN_SERVER_TIME: Duration = Duration::from_micros(100);
+pub(crate) const MIN_SERVER_TIME: Duration = Duration::from_micros(MIN_SERVER_MICROS);
+pub(crate) const MIN_SERVER_MICROS: u64 = 100;
 
 /// What a response says. A plain success needs no byte of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +168,6 @@ impl Status {
 
 impl ResponseHeader {
     /// Appends the whole frame.
-    #[inline]
     pub(crate) fn put(&self, payload: &[u8], out: &mut Vec<u8>) {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         let has_time = self.server_time >= MIN_SERVER_TIME;
@@ -193,6 +193,14 @@ impl ResponseHeader {
         }
         head.put(payload, out);
     }
+}
+
+/// Appends the whole frame of a success that answers a first send soon, if it is short; else appends
+/// nothing.
+#[inline]
+pub(crate) fn put_usual(seq: Seq, committed: bool, value: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut head = ShortHead::new(kind::RESPONSE | if committed { COMMITTED } else { 0 });
+    head.varint(seq.0) && head.put(value, out)
 }
 
 impl<'a> ServerFrame<'a> {
@@ -278,6 +286,30 @@ mod tests {
             assert_eq!(decoded, ServerFrame::Response(header, b"payload"));
             for cut in 1..out.len() - 1 {
                 let _never_panics = ServerFrame::decode(&out[1..cut]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_usual_response_is_as_any() {
+        for (seq, size) in [(1, 0), (5_000_000, 90), (1 << 40, 90), (9, 500)] {
+            for committed in [false, true] {
+                let (seq, value) = (Seq(seq), vec![7; size]);
+                let header = ResponseHeader {
+                    seq,
+                    attempt: Attempt::FIRST,
+                    resend: false,
+                    committed,
+                    status: Status::Success,
+                    server_time: Duration::from_micros(MIN_SERVER_MICROS - 1),
+                };
+                let (mut any, mut usual) = (Vec::new(), Vec::new());
+                header.put(&value, &mut any);
+                if put_usual(seq, committed, &value, &mut usual) {
+                    assert_eq!(usual, any);
+                } else {
+                    assert!(usual.is_empty() && (size > 100 || seq.0 > 1 << 28));
+                }
             }
         }
     }

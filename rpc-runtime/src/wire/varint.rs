@@ -70,12 +70,30 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(u64::from(byte))
             }
-            _ => self.long_u64(what),
+            _ => self.middling_u64(what),
         }
     }
 
-    /// An integer of more than one byte. Its last is not 0: then it would do without.
+    /// An integer of two to four bytes: the number of nearly every call of a session.
     #[inline]
+    fn middling_u64(&mut self, what: &'static str) -> Result<u64, WireError> {
+        let bits = |byte: u8, index: u32| u64::from(byte & 0x7f) << (7 * index);
+        let (value, last, rest) = match *self.rest {
+            [a, b, ref rest @ ..] if b < 0x80 => (bits(a, 0) | bits(b, 1), b, rest),
+            [a, b, c, ref rest @ ..] if c < 0x80 => (bits(a, 0) | bits(b, 1) | bits(c, 2), c, rest),
+            [a, b, c, d, ref rest @ ..] if d < 0x80 => {
+                (bits(a, 0) | bits(b, 1) | bits(c, 2) | bits(d, 3), d, rest)
+            }
+            _ => return self.long_u64(what),
+        };
+        if last == 0 {
+            return Err(WireError::BadInteger(what));
+        }
+        self.rest = rest;
+        Ok(value)
+    }
+
+    /// An integer of more than one byte. Its last is not 0: then it would do without.
     fn long_u64(&mut self, what: &'static str) -> Result<u64, WireError> {
         let mut value = 0u64;
         for (index, &byte) in self.rest.iter().take(LONGEST).enumerate() {
@@ -101,7 +119,7 @@ impl<'a> Reader<'a> {
         u32::try_from(self.u64(what)?).map_err(|_| WireError::BadInteger(what))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, WireError> {
         u16::try_from(self.u64(what)?).map_err(|_| WireError::BadInteger(what))
     }

@@ -246,7 +246,11 @@ impl Call {
         (self.client, self.deadline) = (client, Time(left));
         (self.made_at, self.sent_at, self.next_at) = (Time::ZERO, Time::ZERO, Time::NEVER);
         self.buffer = arguments;
-        (self.outcome, self.waker, self.rare) = (None, Some(waker), None);
+        // Nearly always there is none, and to look costs less than to drop what may be anything.
+        if self.outcome.is_some() {
+            self.outcome = None;
+        }
+        (self.waker, self.rare) = (Some(waker), None);
     }
 
     /// The time of a call that was made without begins, and it waits until `next_at`.

@@ -110,10 +110,15 @@ impl Core {
     }
 
     /// The usable endpoint with the fewest calls in flight; `avoid` only if there is no other.
+    #[inline]
     pub(super) fn choose(&mut self, avoid: Option<EndpointId>) -> Option<EndpointId> {
         if let [only] = &self.endpoints[..] {
             return only.is_usable().then_some(EndpointId(0));
         }
+        self.choose_of_many(avoid)
+    }
+
+    fn choose_of_many(&mut self, avoid: Option<EndpointId>) -> Option<EndpointId> {
         let (before, from_turn) = self.endpoints.split_at(self.turn);
         let turns = from_turn.iter().zip(self.turn..).chain(before.iter().zip(0..));
         let mut best: Option<(u32, EndpointId)> = None;

@@ -18,7 +18,7 @@ use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::time::Time;
 use crate::wire::ack::Ack;
-use crate::wire::request::RequestHeader;
+use crate::wire::request::{RequestHeader, put_usual};
 
 /// A call that could not be started now.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,14 +36,14 @@ const RING_WINDOWS: usize = 4;
 
 impl Core {
     /// Makes and sends a call that needs nothing out of the usual: it has no options, there is room
-    /// for it, and a server. Gives the arguments back where that is not so; [`start`](Core::start)
+    /// for it, and a server. It has `left` microseconds until its deadline. Gives the arguments back where that is not so; [`start`](Core::start)
     /// then knows what to do.
     #[inline]
     pub(crate) fn start_untimed(
         &mut self,
         method: MethodId,
         kind: Kind,
-        deadline: Duration,
+        left: u64,
         arguments: Vec<u8>,
         waker: &Waker,
     ) -> Result<Seq, Vec<u8>> {
@@ -59,7 +59,6 @@ impl Core {
             return Err(arguments);
         }
         self.count_call(kind);
-        let left = u64::try_from(deadline.as_micros()).unwrap_or(u64::MAX);
         Ok(self.send_untimed(method, kind, endpoint, left, arguments, waker))
     }
 
@@ -183,18 +182,22 @@ impl Core {
         let watermark = acknowledged(watermark, seq);
         let end = &mut self.endpoints[usize::from(endpoint.0)];
         let needs_ack = end.acked != Some(watermark) && kept(Rule::AcksHitchhike);
-        let header = RequestHeader {
-            seq,
-            attempt: Attempt::FIRST,
-            age: Duration::ZERO,
-            method,
-            ack: needs_ack.then(|| Ack::new(watermark, &[])),
-            deadline: self.timeouts.deadline_to_send(left),
-            trace: None,
-            settle: false,
-        };
+        let deadline = self.timeouts.deadline_to_send(left);
         let was_empty = end.out.is_empty();
-        header.put(&arguments, &mut end.out);
+        let is_usual = !needs_ack && deadline.is_none();
+        if !(is_usual && put_usual(seq, method, &arguments, &mut end.out)) {
+            let header = RequestHeader {
+                seq,
+                attempt: Attempt::FIRST,
+                age: Duration::ZERO,
+                method,
+                ack: needs_ack.then(|| Ack::new(watermark, &[])),
+                deadline,
+                trace: None,
+                settle: false,
+            };
+            header.put(&arguments, &mut end.out);
+        }
         if needs_ack {
             end.note_acked(watermark);
         }

@@ -4,16 +4,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::admission::{Admission, Duty, Incoming, TableLimits};
-use super::slot::{
-    Answer, Done, Payload, RunNumber, Running, Slot, Stage, committed_parts, recordable,
-};
+use super::slot::{RunNumber, Running, Slot, Stage, recordable};
 use crate::id::{Attempt, Seq};
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
-use crate::store::{AbortReason, Outcome, Refusal};
+use crate::store::{AbortReason, Refusal};
 use crate::time::Time;
 use crate::wire::ack::Ack;
-use crate::wire::response::{MAX_MESSAGE, RefusalReason, ResponseHeader, ServerFrame, Status};
+use crate::wire::response::{RefusalReason, ResponseHeader, ServerFrame, Status};
 
 /// Business pending and response ack pending of one session: a ring of slots from the watermark
 /// on, and the bytes that wait to be sent.
@@ -21,34 +19,29 @@ use crate::wire::response::{MAX_MESSAGE, RefusalReason, ResponseHeader, ServerFr
 /// `R` is what the driver keeps for a running call, so that it can be stopped.
 #[derive(Debug)]
 pub(crate) struct CallTable<R> {
-    limits: TableLimits,
+    pub(super) limits: TableLimits,
     /// The client's watermark: the first call that it has not acknowledged.
-    base: Seq,
+    pub(super) base: Seq,
     /// `slots[i]` is call `base + i`.
-    slots: VecDeque<Slot<R>>,
-    running: usize,
+    pub(super) slots: VecDeque<Slot<R>>,
+    pub(super) running: usize,
     /// The number of the next run.
-    next_run: RunNumber,
+    pub(super) next_run: RunNumber,
     /// Bytes of kept responses.
-    held: usize,
+    pub(super) held: usize,
     /// No running call's deadline is earlier.
     next_deadline: Time,
-    duties: VecDeque<Duty<R>>,
-    out: Vec<u8>,
-    spare: Vec<Vec<u8>>,
+    pub(super) duties: VecDeque<Duty<R>>,
+    pub(super) out: Vec<u8>,
+    pub(super) spare: Vec<Vec<u8>>,
     /// Bytes of spare buffers.
-    spare_bytes: usize,
+    pub(super) spare_bytes: usize,
     /// No new runs are taken: the server is being shut down.
     draining: bool,
     /// Responses that were sent again from this table.
     resent: u64,
 }
 
-/// Buffers of acknowledged responses that are kept for later ones, in bytes: enough for a window of
-/// small ones.
-const SPARE_BYTES: usize = 128 << 10;
-/// The largest of them.
-const SPARE_CAPACITY: usize = 4096;
 /// When to look again at a call whose deadline has passed while its driver is just starting it.
 const NOT_YET_STOPPABLE: Duration = Duration::from_millis(10);
 impl<R> CallTable<R> {
@@ -109,13 +102,12 @@ impl<R> CallTable<R> {
 
     /// Lets go of what the client has acknowledged.
     pub(crate) fn handle_ack(&mut self, ack: Ack<'_>) {
-        while self.base < ack.watermark {
-            let Some(slot) = self.slots.pop_front() else {
-                self.base = ack.watermark;
-                break;
-            };
-            self.base = self.base.next();
-            self.release(slot);
+        if self.base < ack.watermark {
+            let known = (self.slots.len() as u64).min(ack.watermark.0 - self.base.0);
+            let mut slots = std::mem::take(&mut self.slots);
+            slots.drain(..known as usize).for_each(|slot| self.release(slot));
+            self.slots = slots;
+            self.base = ack.watermark;
         }
         for seq in ack.above() {
             let Some(slot) = self.slot_mut(seq) else { break };
@@ -136,7 +128,19 @@ impl<R> CallTable<R> {
     }
 
     /// Decides what becomes of a request. Answers it at once where the table can.
+    #[inline(always)]
     pub(crate) fn handle_request(&mut self, now: Time, request: &Incoming) -> Admission {
+        // Nearly every request is for the call after those that are known.
+        let is_next = request.seq.0 == self.base.0 + self.slots.len() as u64;
+        let has_room = self.slots.len() < self.limits.window as usize && !self.is_full();
+        if is_next && has_room && !self.draining && !request.settle {
+            return Admission::Run(self.start(now, request, Stage::Business));
+        }
+        self.handle_unusual(now, request)
+    }
+
+    /// As [`handle_request`](CallTable::handle_request), for whatever there is.
+    fn handle_unusual(&mut self, now: Time, request: &Incoming) -> Admission {
         if request.seq < self.base {
             return self.answer_at_once(request, Status::Never(Refusal::Stale));
         }
@@ -181,7 +185,7 @@ impl<R> CallTable<R> {
             let run = self.start(now, request, Stage::Aborting);
             return Admission::Settle(run, AbortReason::Cancelled);
         }
-        if self.running >= self.limits.max_running {
+        if self.is_full() {
             let why = "the session has as many calls running as the server allows";
             return self.refuse(request, RefusalReason::Overloaded, why);
         }
@@ -212,62 +216,6 @@ impl<R> CallTable<R> {
             }
             _ => Some(handle),
         }
-    }
-
-    /// Takes how a run ended and answers the latest attempt of its call. Returns an outcome that must
-    /// be recorded first, as a run of its own.
-    ///
-    /// A run that is no longer the call's own is not heard, unless it found a record: what is
-    /// recorded holds whoever has found it.
-    pub(crate) fn handle_finished(
-        &mut self,
-        now: Time,
-        seq: Seq,
-        run: RunNumber,
-        answer: Answer,
-    ) -> Option<(RunNumber, Outcome)> {
-        let next_run = self.next_run;
-        let slot = self.slot_mut(seq)?;
-        let Slot::Running(running) = slot else { return None };
-        let settles = matches!(answer, Answer::Committed(_) | Answer::Recorded(_));
-        if running.run != run && !settles {
-            return None;
-        }
-        let (status, message) = match answer {
-            Answer::Tentative(status, payload) => {
-                let joined = running.kind == Kind::Write && running.latest > running.run_attempt;
-                if joined && kept(Rule::RecordTentativeForRetry) {
-                    (running.stage, running.run) = (Stage::Recording, next_run);
-                    self.next_run = next_run.next();
-                    return Some((next_run, recordable(status, payload)));
-                }
-                self.finish(now, seq, false, status, payload);
-                return None;
-            }
-            Answer::Committed(outcome) | Answer::Recorded(outcome) => {
-                let (status, payload) = committed_parts(outcome);
-                self.finish(now, seq, true, status, payload);
-                return None;
-            }
-            // The business may have been at its commit when it was stopped. That this record was
-            // refused says nothing of that one.
-            Answer::Refused(_, message)
-                if running.stage == Stage::Aborting && running.kind == Kind::Write =>
-            {
-                (Status::Unknown, message)
-            }
-            Answer::Refused(reason, message) => (Status::Refused(reason), message),
-            Answer::Never(refusal) => (Status::Never(refusal), String::new()),
-            Answer::Unknown(message) => (Status::Unknown, message),
-        };
-        let latest = running.latest;
-        *slot = match status {
-            Status::Refused(reason) => Slot::Refused(reason, latest),
-            _ => Slot::Vacant,
-        };
-        self.running -= 1;
-        self.respond(seq, latest, false, status, truncate(&message).as_bytes());
-        None
     }
 
     /// Ends the calls whose deadline has passed.
@@ -390,18 +338,21 @@ impl<R> CallTable<R> {
         self.next_run = run.next();
         self.running += 1;
         self.next_deadline = self.next_deadline.min(request.deadline);
-        *self.slot_mut(request.seq).expect("the caller has made the slot") =
-            Slot::Running(Running {
-                hash: request.hash,
-                kind: request.kind,
-                stage,
-                run,
-                run_attempt: request.attempt,
-                latest: request.attempt,
-                received: now,
-                deadline: request.deadline,
-                handle: None,
-            });
+        let running = Slot::Running(Running {
+            hash: request.hash,
+            kind: request.kind,
+            stage,
+            run,
+            run_attempt: request.attempt,
+            latest: request.attempt,
+            received: now,
+            deadline: request.deadline,
+            handle: None,
+        });
+        match self.slot_mut(request.seq) {
+            Some(slot) => *slot = running,
+            None => self.slots.push_back(running),
+        }
         run
     }
 
@@ -414,61 +365,6 @@ impl<R> CallTable<R> {
             (running.stage, running.run) = (Stage::Aborting, next_run);
             self.next_run = next_run.next();
             self.duties.push_back(Duty::Abort(seq, next_run, reason, *handle));
-        }
-    }
-
-    /// Keeps an outcome until it is acknowledged, and sends it.
-    fn finish(&mut self, now: Time, seq: Seq, committed: bool, status: Status, payload: Payload) {
-        let index = (seq.0 - self.base.0) as usize;
-        let slot = &mut self.slots[index];
-        let Slot::Running(running) = slot else { unreachable!("only a running call finishes") };
-        let (hash, kind, attempt) = (running.hash, running.kind, running.latest);
-        let server_time = now.since(running.received);
-        let header = ResponseHeader { seq, attempt, resend: false, committed, status, server_time };
-        header.put(payload.as_slice(), &mut self.out);
-        self.running -= 1;
-        if !kept(Rule::KeepUntilAcked) {
-            *slot = Slot::Vacant;
-            return;
-        }
-        self.held += payload.as_slice().len();
-        *slot = Slot::Done(Done { hash, kind, committed, attempt, status, payload });
-        self.forget_oldest();
-    }
-
-    /// Forgets kept responses, oldest first, until they fit. Safe: see the module's documentation.
-    fn forget_oldest(&mut self) {
-        for index in 0..self.slots.len() {
-            if self.held <= self.limits.max_held_bytes {
-                return;
-            }
-            if matches!(self.slots[index], Slot::Done(_)) {
-                let slot = std::mem::replace(&mut self.slots[index], Slot::Vacant);
-                self.release(slot);
-            }
-        }
-    }
-
-    fn release(&mut self, slot: Slot<R>) {
-        match slot {
-            Slot::Vacant | Slot::Refused(..) | Slot::Acked => {}
-            Slot::Running(running) => {
-                self.running -= 1;
-                if let Some(handle) = running.handle {
-                    self.duties.push_back(Duty::Forget(*handle));
-                }
-            }
-            Slot::Done(done) => {
-                self.held -= done.payload.as_slice().len();
-                if let Payload::Owned(mut buffer) = done.payload
-                    && (1..=SPARE_CAPACITY).contains(&buffer.capacity())
-                    && self.spare_bytes < SPARE_BYTES
-                {
-                    buffer.clear();
-                    self.spare_bytes += buffer.capacity();
-                    self.spare.push(buffer);
-                }
-            }
         }
     }
 
@@ -501,17 +397,8 @@ impl<R> CallTable<R> {
             .put(payload, &mut self.out);
     }
 
-    fn slot_mut(&mut self, seq: Seq) -> Option<&mut Slot<R>> {
+    pub(super) fn slot_mut(&mut self, seq: Seq) -> Option<&mut Slot<R>> {
         let index = seq.0.checked_sub(self.base.0)?;
         self.slots.get_mut(usize::try_from(index).ok()?)
     }
-}
-
-/// Cuts a message to what may travel.
-fn truncate(message: &str) -> &str {
-    let mut end = message.len().min(MAX_MESSAGE);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    &message[..end]
 }

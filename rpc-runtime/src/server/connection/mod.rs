@@ -21,9 +21,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::Sleep;
 
-use self::request::{put_orders, take_orders};
+use self::request::Batch;
 use super::Shared;
-use super::execute::{Job, PlainJob};
+use super::execute::{Job, PlainEnd, PlainJob};
 use super::sessions::Session;
 use super::stats::Tally;
 use crate::id::Identity;
@@ -41,10 +41,11 @@ use crate::wire::response::ServerFrame;
 const ROUNDS_PER_WAKE_UP: usize = 16;
 /// Calls that are admitted under one lock of the session, before they are run: many enough that the
 /// lock costs each of them little, few enough that what is known of them stays in the nearest cache.
-const CALLS_TOGETHER: usize = 16;
-/// What of a batch must be left for its first answers to be written ahead of the others: one part in
-/// so many.
-const WORTH_A_WRITE: usize = 5;
+const CALLS_TOGETHER: usize = 12;
+/// What of a batch must be answered since the last write for its answers to be written ahead of the
+/// others, and what of it must be left: one part in so many.
+const ANSWERED: usize = 6;
+const LEFT: usize = 5;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -79,6 +80,8 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
     /// Where calls are polled first; reused for every call that ends at once.
     stage: Pin<Box<Option<F>>>,
     plain_stage: Pin<Box<Option<P>>>,
+    /// Lent to each plain call and taken back: to count it up and down for every call is not free.
+    service: Option<Arc<S>>,
     make: M,
     make_plain: N,
     /// What was counted since the server's counters were told.
@@ -89,7 +92,7 @@ impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
     F: Future<Output = Answer> + Send + 'static,
-    P: Future<Output = Answer> + Send + 'static,
+    P: Future<Output = PlainEnd<S>> + Send + 'static,
     M: Fn(Job<S>) -> F,
     N: Fn(PlainJob<S>) -> P,
 {
@@ -115,6 +118,7 @@ where
             timer_at: Time::NEVER,
             stage: Box::pin(None),
             plain_stage: Box::pin(None),
+            service: None,
             make,
             make_plain,
             tally: Tally::default(),
@@ -229,11 +233,14 @@ where
     /// Takes what came in. The session stays locked meanwhile, but for the runs of the business:
     /// some calls are admitted together, then run, then answered together.
     fn handle_bytes(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Result<(), Ended> {
-        let moment = Moment { now: self.server.clock.now(), wall: Cell::new(None) };
+        let now = self.server.clock.now();
+        let deadline = self.agreement.default_deadline.min(self.server.config.max_deadline);
+        let moment = Moment { now, default_deadline: now + deadline, wall: Cell::new(None) };
         let session = Arc::clone(&self.session);
         let (mut input, mut finished) = (bytes, Vec::new());
-        let mut orders = take_orders();
-        let mut rounds = 0;
+        let mut batch = Batch::take();
+        // What of the batch was left when answers were written last.
+        let mut unwritten = bytes.len();
         let mut state = session.lock();
         state.note_traffic(moment.now);
         let mut next = self.decoder.next(&mut input, &mut finished);
@@ -245,10 +252,10 @@ where
             };
             match ClientFrame::decode(frame) {
                 Ok(ClientFrame::Request(header, arguments)) => {
-                    if orders.len() >= CALLS_TOGETHER || state.table.is_full() {
-                        state = self.carry_out(context, &session, state, &moment, &mut orders);
-                        rounds += 1;
-                        if is_time_to_write(rounds, bytes, input) {
+                    if batch.len() >= CALLS_TOGETHER || state.table.is_full() {
+                        state = self.carry_out(context, &session, state, &moment, &mut batch);
+                        if is_time_to_write(bytes, unwritten, input) {
+                            unwritten = input.len();
                             drop(state);
                             if let Poll::Ready(Err(_)) = self.poll_write(context) {
                                 return Err(Ended::Disconnected);
@@ -256,7 +263,7 @@ where
                             state = session.lock();
                         }
                     }
-                    self.admit(&mut state, &moment, &header, arguments, &mut orders);
+                    self.admit(&mut state, &moment, &header, arguments, &mut batch);
                 }
                 Ok(ClientFrame::Ack(ack)) => state.table.handle_ack(ack),
                 Ok(ClientFrame::Cancel(seq)) => state.table.handle_cancel(seq),
@@ -267,8 +274,8 @@ where
             next = self.decoder.next_lent(&mut input);
         };
         // However the connection ends, what was admitted is run: its retry would wait for it.
-        drop(self.carry_out(context, &session, state, &moment, &mut orders));
-        put_orders(orders);
+        drop(self.carry_out(context, &session, state, &moment, &mut batch));
+        batch.put();
         ended
     }
 
@@ -303,19 +310,21 @@ where
     }
 }
 
-/// Whether answers are written before all of their batch are there: after one round of calls, two,
-/// four, and so on. The client then goes on while the server does, and neither falls asleep; in turns
-/// they are half as fast. A read that has filled its buffer shows that the client has enough to do.
-fn is_time_to_write(rounds: u32, batch: &[u8], left: &[u8]) -> bool {
+/// Whether answers are written before all of their batch are there, in a few parts of it: the client
+/// then goes on while the server does, and neither falls asleep; in turns they are half as fast. A
+/// read that has filled its buffer shows that the client has enough to do.
+fn is_time_to_write(batch: &[u8], unwritten: usize, left: &[u8]) -> bool {
     batch.len() < READ_BYTES
-        && rounds.is_power_of_two()
-        && WORTH_A_WRITE * left.len() >= batch.len()
+        && ANSWERED * (unwritten - left.len()) >= batch.len()
+        && LEFT * left.len() >= batch.len()
 }
 
 /// When a batch of frames came in: each clock is read once for all of them, the wall clock only if
 /// there is a write among them.
 struct Moment {
     now: Time,
+    /// The deadline of a request that names none.
+    default_deadline: Time,
     wall: Cell<Option<WallTime>>,
 }
 

@@ -10,62 +10,82 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use super::super::execute::{Job, JobCall, PlainJob};
+use super::super::execute::{Job, JobCall, PlainEnd, PlainJob};
 use super::super::sessions::{Run, Session, State};
 use super::{Connection, Moment};
-use crate::id::{ArgumentHash, CallId, Seq};
+use crate::id::{ArgumentHash, Attempt, CallId, MethodId, Seq};
 use crate::io_buffer;
-use crate::protocol::server::{Admission, AgreedMethod, Answer, Incoming, RunNumber};
+use crate::protocol::server::{Admission, Answer, Incoming, RunNumber};
 use crate::service::{Kind, Request, Service};
 use crate::store::{CallRef, KeyError, Outcome};
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
 
-/// A request that was admitted, on its way to being answered.
-pub(super) struct Order<'a> {
-    request: Incoming,
-    method: AgreedMethod,
+/// What was admitted together, and the answers to it.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    orders: Vec<Order<'a>>,
+    /// Each with the index of its order.
+    answers: Vec<(usize, Answer)>,
+}
+
+/// A request that was admitted, on its way to being answered. No larger than what is done for it
+/// needs, since one is written and read again for every call.
+struct Order<'a> {
+    seq: Seq,
+    attempt: Attempt,
+    /// The server's number of its method.
+    method: MethodId,
+    hash: ArgumentHash,
     arguments: &'a [u8],
     watermark: Seq,
     /// How long ago the call was first sent.
     age: Duration,
+    run: RunNumber,
     task: Task,
 }
 
 /// What is to be done for a request.
 enum Task {
     /// Run it, with this buffer for the result of a plain call.
-    Run(RunNumber, Vec<u8>),
+    Run(Vec<u8>),
     /// Record this outcome.
-    Record(RunNumber, Outcome),
-    /// Answer it.
-    Answer(RunNumber, Answer),
-    /// Nothing more here: a task does it.
-    Done,
+    Record(Box<Outcome>),
 }
 
 thread_local! {
-    /// An empty list of orders, for its memory.
-    static ORDERS: Cell<Vec<Order<'static>>> = const { Cell::new(Vec::new()) };
+    /// An empty batch, for its memory.
+    static BATCH: Cell<Batch<'static>> = const {
+        Cell::new(Batch { orders: Vec::new(), answers: Vec::new() })
+    };
 }
 
-/// An empty list of orders.
-pub(super) fn take_orders<'a>() -> Vec<Order<'a>> {
-    ORDERS.take()
-}
+impl<'a> Batch<'a> {
+    /// An empty one.
+    pub(super) fn take() -> Batch<'a> {
+        BATCH.take()
+    }
 
-/// Gives a list of orders back.
-pub(super) fn put_orders(mut orders: Vec<Order<'_>>) {
-    orders.clear();
-    // Collecting nothing from a list keeps the memory of the list, whatever its orders borrowed from.
-    ORDERS.set(orders.into_iter().map(|_| unreachable!("it is empty")).collect());
+    pub(super) fn len(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Gives the memory back.
+    pub(super) fn put(mut self) {
+        self.orders.clear();
+        self.answers.clear();
+        // Collecting nothing from a list keeps the memory of the list, whatever its orders borrowed
+        // from.
+        let orders = self.orders.into_iter().map(|_| unreachable!("it is empty")).collect();
+        BATCH.set(Batch { orders, answers: self.answers });
+    }
 }
 
 impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
     F: Future<Output = Answer> + Send + 'static,
-    P: Future<Output = Answer> + Send + 'static,
+    P: Future<Output = PlainEnd<S>> + Send + 'static,
     M: Fn(Job<S>) -> F,
     N: Fn(PlainJob<S>) -> P,
 {
@@ -76,7 +96,7 @@ where
         moment: &Moment,
         header: &RequestHeader<'_>,
         arguments: &'a [u8],
-        orders: &mut Vec<Order<'a>>,
+        batch: &mut Batch<'a>,
     ) {
         let Some(method) = self.agreement.method(header.method) else {
             let status = Status::Refused(RefusalReason::BadArguments);
@@ -87,14 +107,16 @@ where
         if let Some(ack) = header.ack {
             state.table.handle_ack(ack);
         }
-        let limit = self.server.config.max_deadline;
-        let deadline = header.deadline.unwrap_or(self.agreement.default_deadline).min(limit);
+        let deadline = match header.deadline {
+            None => moment.default_deadline,
+            Some(deadline) => moment.now + deadline.min(self.server.config.max_deadline),
+        };
         let request = Incoming {
             seq: header.seq,
             attempt: header.attempt,
             kind: method.kind,
             hash: ArgumentHash::of(method.name_hash, arguments),
-            deadline: moment.now + deadline,
+            deadline,
             settle: header.settle,
         };
         let (watermark, resent) = (state.table.watermark(), state.table.resent());
@@ -102,16 +124,28 @@ where
         self.tally.requests += 1;
         self.tally.retries += u64::from(request.attempt.is_retry());
         self.tally.replayed_from_table += state.table.resent() - resent;
-        let task = match admission {
+        let (run, task) = match admission {
             Admission::Handled => return,
             Admission::Run(run) if method.kind == Kind::Plain => {
-                Task::Run(run, state.table.buffer())
+                (run, Task::Run(state.table.buffer()))
             }
-            Admission::Run(run) => Task::Run(run, Vec::new()),
-            Admission::Record(run, outcome) => Task::Record(run, outcome),
-            Admission::Settle(run, reason) => Task::Record(run, Outcome::Aborted(reason)),
+            Admission::Run(run) => (run, Task::Run(Vec::new())),
+            Admission::Record(run, outcome) => (run, Task::Record(Box::new(outcome))),
+            Admission::Settle(run, reason) => {
+                (run, Task::Record(Box::new(Outcome::Aborted(reason))))
+            }
         };
-        orders.push(Order { request, method, arguments, watermark, age: header.age, task });
+        batch.orders.push(Order {
+            seq: header.seq,
+            attempt: header.attempt,
+            method: method.id,
+            hash: request.hash,
+            arguments,
+            watermark,
+            age: header.age,
+            run,
+            task,
+        });
     }
 
     /// Runs what was admitted, then answers it. The session's lock comes in and goes out again, and
@@ -122,40 +156,42 @@ where
         session: &'s Session,
         state: MutexGuard<'s, State>,
         moment: &Moment,
-        orders: &mut Vec<Order<'_>>,
+        batch: &mut Batch<'_>,
     ) -> MutexGuard<'s, State> {
+        let Batch { orders, answers } = batch;
         if orders.is_empty() {
             return state;
         }
         drop(state);
-        for order in orders.iter_mut() {
-            match std::mem::replace(&mut order.task, Task::Done) {
-                Task::Run(run, buffer) => {
-                    if let Some(answer) = self.start(context, order, moment, run, buffer) {
+        for (index, order) in orders.iter_mut().enumerate() {
+            match &mut order.task {
+                Task::Run(buffer) => {
+                    let buffer = std::mem::take(buffer);
+                    if let Some(answer) = self.start(context, order, moment, buffer) {
                         self.tally.count(&answer);
-                        order.task = Task::Answer(run, answer);
+                        answers.push((index, answer));
                     }
                 }
-                Task::Record(run, outcome) => self.record(order, moment, run, outcome),
-                Task::Answer(..) | Task::Done => {}
+                Task::Record(outcome) => {
+                    let outcome = (**outcome).clone();
+                    self.record(order, moment, order.run, outcome);
+                }
             }
         }
         let mut state = session.lock();
-        let mut must_record = false;
-        for order in orders.iter_mut() {
-            let Task::Answer(run, answer) = std::mem::replace(&mut order.task, Task::Done) else {
-                continue;
-            };
-            let seq = order.request.seq;
-            if let Some((run, outcome)) = state.table.handle_finished(moment.now, seq, run, answer)
-            {
-                order.task = Task::Record(run, outcome);
-                must_record = true;
+        let mut must_record = Vec::new();
+        for (index, answer) in answers.drain(..) {
+            let (seq, run) = (orders[index].seq, orders[index].run);
+            if let Some(due) = state.table.handle_finished(moment.now, seq, run, answer) {
+                must_record.push((index, due));
             }
         }
-        if must_record {
-            // Nothing but records is left: one more round, and none after it.
-            return self.carry_out(context, session, state, moment, orders);
+        if !must_record.is_empty() {
+            drop(state);
+            for (index, (run, outcome)) in must_record {
+                self.record(&orders[index], moment, run, outcome);
+            }
+            state = session.lock();
         }
         orders.clear();
         state
@@ -167,30 +203,28 @@ where
         context: &mut Context<'_>,
         order: &Order<'_>,
         moment: &Moment,
-        run: RunNumber,
         buffer: Vec<u8>,
     ) -> Option<Answer> {
         if let Some(refused) = self.refusal() {
             return Some(refused);
         }
-        let decoded = match S::decode(order.method.id, order.arguments) {
+        let decoded = match S::decode(order.method, order.arguments) {
             Ok(decoded) => decoded,
             Err(error) => return Some(bad_arguments(&error)),
         };
-        let span = tracing::debug_span!(
-            "call",
-            method = self.server.method_name(order.method.id),
-            id = %CallId { client: self.session.id.client, seq: order.request.seq },
-            attempt = order.request.attempt.0,
-        );
-        let (service, max_result) = (Arc::clone(&self.server.service), self.agreement.max_result());
+        let (max_result, span) = (self.agreement.max_result(), self.span(order));
         let call = match decoded {
             Request::Plain(decoded) => {
+                let service = self.service.take();
+                let service = service.unwrap_or_else(|| Arc::clone(&self.server.service));
                 let job = PlainJob { service, decoded, buffer, max_result };
                 let (stage, make) = (&mut self.plain_stage, &self.make_plain);
                 return match launch(stage, make, job, &span, context) {
-                    Ok(answer) => Some(answer),
-                    Err(parked) => self.park(parked, span, order.request.seq, run, None),
+                    Ok(PlainEnd { answer, service }) => {
+                        self.service = Some(service);
+                        Some(answer)
+                    }
+                    Err(parked) => self.park(parked, span, order, None),
                 };
             }
             Request::Read(decoded) => JobCall::Read {
@@ -199,7 +233,7 @@ where
             },
             Request::Write(decoded) => match self.call_ref(order, moment, &decoded) {
                 Ok(call) => {
-                    let retry = order.request.attempt.is_retry();
+                    let retry = order.attempt.is_retry();
                     JobCall::Write {
                         decoded: Some(decoded),
                         arguments: io_buffer::copy(order.arguments),
@@ -211,12 +245,32 @@ where
             },
         };
         let record_under = call.call_ref().cloned();
-        let store = Arc::clone(&self.server.store);
-        let job = Job { service, store, method: order.method.id, call, max_result };
+        let (service, store) = (Arc::clone(&self.server.service), Arc::clone(&self.server.store));
+        let job = Job { service, store, method: order.method, call, max_result };
         match launch(&mut self.stage, &self.make, job, &span, context) {
             Ok(answer) => Some(answer),
-            Err(parked) => self.park(parked, span, order.request.seq, run, record_under),
+            Err(parked) => self.park(parked, span, order, record_under),
         }
+    }
+
+    /// The span of a call, if somebody may listen.
+    #[inline]
+    fn span(&self, order: &Order<'_>) -> tracing::Span {
+        if tracing::Level::DEBUG <= tracing::level_filters::LevelFilter::current() {
+            self.open_span(order)
+        } else {
+            tracing::Span::none()
+        }
+    }
+
+    #[cold]
+    fn open_span(&self, order: &Order<'_>) -> tracing::Span {
+        tracing::debug_span!(
+            "call",
+            method = self.server.method_name(order.method),
+            id = %CallId { client: self.session.id.client, seq: order.seq },
+            attempt = order.attempt.0,
+        )
     }
 
     fn refusal(&self) -> Option<Answer> {
@@ -229,21 +283,24 @@ where
     }
 
     /// Moves a call that must wait to a task of its own.
-    fn park<R: Future<Output = Answer> + Send + 'static>(
+    fn park<R>(
         &self,
         mut parked: Pin<Box<Option<R>>>,
         span: tracing::Span,
-        seq: Seq,
-        run: RunNumber,
+        order: &Order<'_>,
         call: Option<CallRef>,
-    ) -> Option<Answer> {
+    ) -> Option<Answer>
+    where
+        R: Future<Output: Into<Answer> + Send> + Send + 'static,
+    {
+        let (seq, run) = (order.seq, order.run);
         let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
         let counted = server.count_running();
         let record_under = call.clone();
         let task = async move {
-            let answer = std::future::poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+            let ended = std::future::poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
             drop(counted);
-            server.finish(&session, seq, run, answer, record_under).await;
+            server.finish(&session, seq, run, ended.into(), record_under).await;
         };
         let task = tokio::spawn(task.instrument(span)).abort_handle();
         self.session.with(|state| state.table.handle_started(seq, run, Run { task, call }));
@@ -257,11 +314,11 @@ where
         write: &S::Write,
     ) -> Result<CallRef, KeyError> {
         Ok(CallRef {
-            id: CallId { client: self.session.id.client, seq: order.request.seq },
+            id: CallId { client: self.session.id.client, seq: order.seq },
             incarnation: self.session.incarnation(),
-            attempt: order.request.attempt,
+            attempt: order.attempt,
             born: moment.wall(&self.server.wall_clock) - order.age,
-            hash: order.request.hash,
+            hash: order.hash,
             anchor: S::anchor(write)?,
             watermark: order.watermark,
         })
@@ -269,8 +326,8 @@ where
 
     /// Records an outcome without running the business.
     fn record(&self, order: &Order<'_>, moment: &Moment, run: RunNumber, outcome: Outcome) {
-        let seq = order.request.seq;
-        let call = match S::decode(order.method.id, order.arguments) {
+        let seq = order.seq;
+        let call = match S::decode(order.method, order.arguments) {
             Ok(Request::Write(write)) => {
                 self.call_ref(order, moment, &write).map_err(|error| error.to_string())
             }
@@ -288,7 +345,8 @@ where
     }
 }
 
-/// Polls a call once. One that must wait is handed back, and leaves a new stage behind.
+/// Polls a call once. One that must wait is handed back, and leaves a new stage behind. One that is
+/// over holds nothing any more, and stays until the next.
 fn launch<J, F: Future>(
     stage: &mut Pin<Box<Option<F>>>,
     make: impl Fn(J) -> F,
@@ -298,10 +356,7 @@ fn launch<J, F: Future>(
 ) -> Result<F::Output, Pin<Box<Option<F>>>> {
     stage.set(Some(make(job)));
     match span.in_scope(|| poll_stage(stage.as_mut(), context)) {
-        Poll::Ready(answer) => {
-            stage.set(None);
-            Ok(answer)
-        }
+        Poll::Ready(answer) => Ok(answer),
         Poll::Pending => Err(std::mem::replace(stage, Box::pin(None))),
     }
 }

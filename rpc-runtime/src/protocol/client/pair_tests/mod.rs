@@ -327,7 +327,13 @@ impl Pair {
         let (now, kind, waker) = (self.now, Kind::Write, Waker::noop());
         let mut started = None;
         if options.is_none() {
-            match self.core.start_untimed(method, kind, DEADLINE, arguments, waker) {
+            match self.core.start_untimed(
+                method,
+                kind,
+                crate::time::micros(DEADLINE),
+                arguments,
+                waker,
+            ) {
                 Ok(seq) => (started, arguments) = (Some(seq), Vec::new()),
                 Err(unusual) => arguments = unusual,
             }

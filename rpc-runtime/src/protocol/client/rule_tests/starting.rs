@@ -14,7 +14,13 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 fn start_untimed(client: &mut Client, method: MethodId, size: usize) -> Result<Seq, Vec<u8>> {
     let arguments = vec![0; size];
-    client.core.start_untimed(method, Kind::Write, DEADLINE, arguments, Waker::noop())
+    client.core.start_untimed(
+        method,
+        Kind::Write,
+        crate::time::micros(DEADLINE),
+        arguments,
+        Waker::noop(),
+    )
 }
 
 #[test]

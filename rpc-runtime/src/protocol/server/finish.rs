@@ -1,0 +1,187 @@
+//! How a call in the table ends, and what is kept of it until that is acknowledged.
+
+use std::time::Duration;
+
+use super::admission::Duty;
+use super::slot::{Answer, Done, Payload, RunNumber, Slot, Stage, committed_parts, recordable};
+use super::table::CallTable;
+use crate::id::Seq;
+use crate::rule::{Rule, kept};
+use crate::service::Kind;
+use crate::store::Outcome;
+use crate::time::Time;
+use crate::wire::response::{MAX_MESSAGE, MIN_SERVER_MICROS, ResponseHeader, Status, put_usual};
+
+/// Buffers of acknowledged responses that are kept for later ones, in bytes: enough for a window of
+/// small ones.
+const SPARE_BYTES: usize = 128 << 10;
+/// The largest of them.
+const SPARE_CAPACITY: usize = 4096;
+
+impl<R> CallTable<R> {
+    /// Takes how a run ended and answers the latest attempt of its call. Returns an outcome that must
+    /// be recorded first, as a run of its own.
+    ///
+    /// A run that is no longer the call's own is not heard, unless it found a record: what is
+    /// recorded holds whoever has found it.
+    #[inline(always)]
+    pub(crate) fn handle_finished(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        run: RunNumber,
+        answer: Answer,
+    ) -> Option<(RunNumber, Outcome)> {
+        match answer {
+            Answer::Tentative(status, payload) => {
+                self.handle_tentative(now, seq, run, status, payload)
+            }
+            answer => self.handle_settled(now, seq, run, answer),
+        }
+    }
+
+    #[inline]
+    fn handle_tentative(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        run: RunNumber,
+        status: Status,
+        payload: Payload,
+    ) -> Option<(RunNumber, Outcome)> {
+        let next_run = self.next_run;
+        let Slot::Running(running) = self.slot_mut(seq)? else { return None };
+        if running.run != run {
+            return None;
+        }
+        let joined = running.kind == Kind::Write && running.latest > running.run_attempt;
+        if joined && kept(Rule::RecordTentativeForRetry) {
+            (running.stage, running.run) = (Stage::Recording, next_run);
+            self.next_run = next_run.next();
+            return Some((next_run, recordable(status, payload)));
+        }
+        self.finish(now, seq, false, status, payload);
+        None
+    }
+
+    fn handle_settled(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        run: RunNumber,
+        answer: Answer,
+    ) -> Option<(RunNumber, Outcome)> {
+        let slot = self.slot_mut(seq)?;
+        let Slot::Running(running) = slot else { return None };
+        let settles = matches!(answer, Answer::Committed(_) | Answer::Recorded(_));
+        if running.run != run && !settles {
+            return None;
+        }
+        let (status, message) = match answer {
+            Answer::Tentative(status, payload) => {
+                return self.handle_tentative(now, seq, run, status, payload);
+            }
+            Answer::Committed(outcome) | Answer::Recorded(outcome) => {
+                let (status, payload) = committed_parts(outcome);
+                self.finish(now, seq, true, status, payload);
+                return None;
+            }
+            // The business may have been at its commit when it was stopped. That this record was
+            // refused says nothing of that one.
+            Answer::Refused(_, message)
+                if running.stage == Stage::Aborting && running.kind == Kind::Write =>
+            {
+                (Status::Unknown, message)
+            }
+            Answer::Refused(reason, message) => (Status::Refused(reason), message),
+            Answer::Never(refusal) => (Status::Never(refusal), String::new()),
+            Answer::Unknown(message) => (Status::Unknown, message),
+        };
+        let latest = running.latest;
+        *slot = match status {
+            Status::Refused(reason) => Slot::Refused(reason, latest),
+            _ => Slot::Vacant,
+        };
+        self.running -= 1;
+        self.respond(seq, latest, false, status, truncate(&message).as_bytes());
+        None
+    }
+
+    /// Keeps an outcome until it is acknowledged, and sends it.
+    #[inline]
+    fn finish(&mut self, now: Time, seq: Seq, committed: bool, status: Status, payload: Payload) {
+        let index = (seq.0 - self.base.0) as usize;
+        let slot = &mut self.slots[index];
+        let Slot::Running(running) = slot else { unreachable!("only a running call finishes") };
+        let (hash, kind, attempt) = (running.hash, running.kind, running.latest);
+        let micros = now.micros_since(running.received);
+        let is_usual =
+            status == Status::Success && !attempt.is_retry() && micros < MIN_SERVER_MICROS;
+        if !(is_usual && put_usual(seq, committed, payload.as_slice(), &mut self.out)) {
+            let (resend, server_time) = (false, Duration::from_micros(micros));
+            ResponseHeader { seq, attempt, resend, committed, status, server_time }
+                .put(payload.as_slice(), &mut self.out);
+        }
+        self.running -= 1;
+        if !kept(Rule::KeepUntilAcked) {
+            *slot = Slot::Vacant;
+            return;
+        }
+        self.held += payload.as_slice().len();
+        *slot = Slot::Done(Done { hash, kind, committed, attempt, status, payload });
+        self.forget_oldest();
+    }
+
+    /// Forgets kept responses, oldest first, until they fit. Safe: a table is a cache.
+    #[inline]
+    fn forget_oldest(&mut self) {
+        if self.held > self.limits.max_held_bytes {
+            self.forget_some();
+        }
+    }
+
+    fn forget_some(&mut self) {
+        for index in 0..self.slots.len() {
+            if self.held <= self.limits.max_held_bytes {
+                return;
+            }
+            if matches!(self.slots[index], Slot::Done(_)) {
+                let slot = std::mem::replace(&mut self.slots[index], Slot::Vacant);
+                self.release(slot);
+            }
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn release(&mut self, slot: Slot<R>) {
+        match slot {
+            Slot::Vacant | Slot::Refused(..) | Slot::Acked => {}
+            Slot::Running(running) => {
+                self.running -= 1;
+                if let Some(handle) = running.handle {
+                    self.duties.push_back(Duty::Forget(*handle));
+                }
+            }
+            Slot::Done(done) => {
+                self.held -= done.payload.as_slice().len();
+                if let Payload::Owned(mut buffer) = done.payload
+                    && (1..=SPARE_CAPACITY).contains(&buffer.capacity())
+                    && self.spare_bytes < SPARE_BYTES
+                {
+                    buffer.clear();
+                    self.spare_bytes += buffer.capacity();
+                    self.spare.push(buffer);
+                }
+            }
+        }
+    }
+}
+
+/// Cuts a message to what may travel.
+fn truncate(message: &str) -> &str {
+    let mut end = message.len().min(MAX_MESSAGE);
+    while !message.is_char_boundary(end) {
+        end -= 1;
+    }
+    &message[..end]
+}
