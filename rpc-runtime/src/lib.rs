@@ -60,7 +60,6 @@ extern crate self as rpc;
 
 pub mod client;
 mod clock;
-mod decode;
 #[cfg(feature = "embedded")]
 mod disk;
 pub mod document;

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::future::Future;
 
-use crate::decode::Decoder;
 use crate::id::MethodId;
 use crate::schema::{Describe, Fingerprint, SchemaWriter};
 use crate::store::{DocKey, KeyError};
@@ -206,9 +205,7 @@ pub struct EncodeError(#[from] postcard::Error);
 /// # Errors
 /// If the bytes are anything else.
 pub fn decode_value<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let mut decoder = Decoder::new(bytes);
-    let value = T::deserialize(&mut decoder)?;
-    let rest = decoder.rest();
+    let (value, rest) = postcard::take_from_bytes(bytes)?;
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }
 }
 

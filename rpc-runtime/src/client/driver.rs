@@ -41,7 +41,7 @@ pub(super) async fn drive(shared: Arc<Shared>, keeper: Option<JoinHandle<()>>) {
             if closed {
                 return Poll::Ready(());
             }
-            if due || shared.clock.instant(next.min(far())) < sleep.deadline() {
+            if due || shared.clock.instant(next) < sleep.deadline() {
                 let at = Instant::now() + LONGEST_SLEEP;
                 let at = if next == Time::NEVER { at } else { shared.clock.instant(next).min(at) };
                 sleep.as_mut().reset(at);
@@ -57,9 +57,4 @@ pub(super) async fn drive(shared: Arc<Shared>, keeper: Option<JoinHandle<()>>) {
     if let Some(keeper) = keeper {
         let _panicked = keeper.await;
     }
-}
-
-/// A time far enough off to stand for never, near enough to be an instant.
-fn far() -> Time {
-    Time(u64::MAX / 4_000_000)
 }

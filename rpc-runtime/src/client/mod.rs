@@ -25,13 +25,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 pub use self::call::Call;
-use self::shared::Shared;
+use self::shared::{Remembered, Shared};
 use crate::error::ConnectError;
 use crate::id::MethodId;
 use crate::journal::Journal;
 pub use crate::protocol::client::{ClientConfig, ClientStats, Hedge, JournalledCall};
 use crate::schema::Message;
 use crate::service::{Kind, ServiceSchema};
+use crate::time::{WallClock, WallTime};
 use crate::transport::{Connector, Tcp};
 
 /// A connected client of one service: one session, shared by all clones.
@@ -81,6 +82,7 @@ pub struct ClientBuilder {
     connector: Arc<dyn Connector>,
     connect_limit: Duration,
     journal: Option<Arc<dyn Journal>>,
+    wall_clock: WallClock,
 }
 
 /// How long [`ClientBuilder::connect`] waits for the first server, unless it is set.
@@ -94,6 +96,7 @@ impl Client {
             connector: Arc::new(Tcp),
             connect_limit: DEFAULT_CONNECT_LIMIT,
             journal: None,
+            wall_clock: Box::new(WallTime::now),
         }
     }
 
@@ -201,6 +204,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets where the wall clock is read, once, by which a client with a journal tells how old the calls
+    /// of its earlier life are. Default: this machine's. For tests.
+    pub fn wall_clock(mut self, clock: impl Fn() -> WallTime + Send + Sync + 'static) -> Self {
+        self.wall_clock = Box::new(clock);
+        self
+    }
+
     /// Sets how long [`connect`](ClientBuilder::connect) waits for the first server. Default 10 s.
     pub fn connect_limit(mut self, limit: Duration) -> ClientBuilder {
         self.connect_limit = limit;
@@ -232,7 +242,7 @@ impl ClientBuilder {
         let remembered = match self.journal {
             Some(journal) => {
                 let restored = journal::open(&*journal, &schema).await?;
-                Some((journal, restored))
+                Some(Remembered { journal, restored, now: (self.wall_clock)() })
             }
             None => None,
         };

@@ -12,7 +12,7 @@ use crate::id::MethodId;
 use crate::journal::Journal;
 use crate::protocol::client::{ClientConfig, Core, EndpointId, Event, Restored};
 use crate::service::ServiceSchema;
-use crate::time::{Time, micros};
+use crate::time::{Time, WallTime, micros};
 use crate::transport::Connector;
 
 /// What calls, connections and the driver share.
@@ -26,6 +26,14 @@ pub(super) struct Shared {
     method_names: Vec<&'static str>,
     state: Mutex<State>,
     driver: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a client with a journal begins with.
+pub(super) struct Remembered {
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) restored: Restored,
+    /// What the wall clock says.
+    pub(super) now: WallTime,
 }
 
 /// The part behind the lock. Whoever has used the core calls [`State::settle`] before it lets go.
@@ -72,7 +80,7 @@ impl Shared {
         schema: ServiceSchema,
         addresses: Vec<String>,
         connector: Arc<dyn Connector>,
-        remembered: Option<(Arc<dyn Journal>, Restored)>,
+        remembered: Option<Remembered>,
     ) -> Arc<Shared> {
         let ids = schema.methods.iter().map(|method| usize::from(method.id.0));
         let mut method_names = vec!["?"; ids.max().map_or(0, |last| last + 1)];
@@ -83,9 +91,9 @@ impl Shared {
         let links = addresses.iter().map(|_| Link::default()).collect();
         let mut core = Core::new(config.clone(), schema, addresses, seed);
         let (clock, journal) = match remembered {
-            Some((journal, restored)) => {
+            Some(Remembered { journal, restored, now }) => {
                 core.restore(restored);
-                (Clock::from_the_epoch(), Some(journal))
+                (Clock::from_the_epoch(now), Some(journal))
             }
             None => (Clock::new(), None),
         };

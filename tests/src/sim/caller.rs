@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bank_business::{Amount, BankClient, PageNumber, Receipt, Reference};
+use rpc::client::Stub as _;
 use rpc::error::{CallError, Unknown};
 use rpc::id::CallId;
 use rpc::schema::Message;
@@ -13,6 +14,7 @@ use rpc::{Call, Hedge};
 
 use super::calls::reference;
 use super::hub::{Hub, State};
+use super::journal::WRITE_MS;
 use super::plan::CallPlan;
 use super::trace::Line;
 use crate::history::{Ask, Ended, No, account_name};
@@ -22,6 +24,7 @@ pub(super) struct Caller {
     pub(super) hub: Arc<Hub>,
     pub(super) bank: BankClient,
     pub(super) client: u8,
+    pub(super) life: u32,
     pub(super) number: u8,
 }
 
@@ -32,9 +35,21 @@ pub(super) enum Told {
     Unknown(CallId),
 }
 
+/// Which of the times is meant that a call is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    First,
+    /// In the next life of its client, which remembers its name.
+    InNextLife,
+    Again(CallId),
+}
+
 /// How much later than its deadline and grace a call may end: its timers count whole milliseconds,
 /// and there are a few of them.
 const LATENESS_MS: u64 = 20;
+/// How much later still where the end is written down before it is told: one write that is under
+/// way, and its own.
+const JOURNAL_LATENESS_MS: u64 = 4 * WRITE_MS;
 /// How long a caller waits before it asks again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// How often a caller asks again while faults strike.
@@ -45,13 +60,15 @@ const SETTLED_WITHIN_MS: u64 = 10_000;
 impl Caller {
     /// Makes the call at its time, and asks again until its outcome is known.
     pub(super) async fn run(self) {
-        let plan = self.hub.with(|state| {
+        let (plan, asked) = self.hub.with(|state| {
             let plan = state.calls.all[usize::from(self.number)].plan;
-            state.calls.invoke(self.number, state.now);
-            self.say(state, || format!("{} {:?}", reference(self.number), plan.ask));
-            plan
+            let is_known = state.calls.invoke(self.number, state.now);
+            state.figures.gone_on_with += u64::from(is_known);
+            let how = if is_known { " again, in the next life" } else { "" };
+            self.say(state, || format!("{} {:?}{how}", reference(self.number), plan.ask));
+            (plan, if is_known { Asked::InNextLife } else { Asked::First })
         });
-        let mut told = self.ask(&plan, None).await;
+        let mut told = self.ask(&plan, asked).await;
         let mut questions = 0;
         while let Some(Told::Unknown(id)) = told {
             self.hub.with(|state| {
@@ -62,7 +79,7 @@ impl Caller {
             tokio::time::sleep(ASK_AGAIN_AFTER).await;
             questions += 1;
             self.wait_for_calm(questions).await;
-            told = self.ask(&plan, Some(id)).await;
+            told = self.ask(&plan, Asked::Again(id)).await;
         }
         let ended = match told {
             Some(Told::Ended(ended)) => ended,
@@ -99,32 +116,32 @@ impl Caller {
     }
 
     /// Asks once; `None`: the caller has dropped the call.
-    async fn ask(&self, plan: &CallPlan, again: Option<CallId>) -> Option<Told> {
+    async fn ask(&self, plan: &CallPlan, asked: Asked) -> Option<Told> {
         let name = account_name(plan.ask.anchor());
         let mine: Reference = reference(self.number).parse().expect("a short reference");
         let bank = &self.bank;
         match plan.ask {
-            Ask::Open(_) => self.one(plan, again, bank.open(name, mine), done).await,
+            Ask::Open(_) => self.one(plan, asked, bank.open(name, mine), done).await,
             Ask::Deposit(_, cents) => {
                 let call = bank.deposit(name, amount(cents), mine);
-                self.one(plan, again, call, done).await
+                self.one(plan, asked, call, done).await
             }
             Ask::Withdraw(_, cents) => {
                 let call = bank.withdraw(name, amount(cents), mine);
-                self.one(plan, again, call, done).await
+                self.one(plan, asked, call, done).await
             }
             Ask::Transfer(_, to, cents) => {
                 let call = bank.transfer(name, account_name(to), amount(cents), mine);
-                self.one(plan, again, call, done).await
+                self.one(plan, asked, call, done).await
             }
-            Ask::Close(_) => self.one(plan, again, bank.close(name, mine), done).await,
+            Ask::Close(_) => self.one(plan, asked, bank.close(name, mine), done).await,
             Ask::Balance(_) => {
                 let balance = |balance: bank_business::Balance| Ended::Balance(balance.cents());
-                self.one(plan, again, bank.balance(name), balance).await
+                self.one(plan, asked, bank.balance(name), balance).await
             }
             Ask::Statement(_, page) => {
                 let page = (1..page).fold(PageNumber::FIRST, |page, _| page.next());
-                self.one(plan, again, bank.statement(name, page), Ended::Page).await
+                self.one(plan, asked, bank.statement(name, page), Ended::Page).await
             }
             Ask::Last(_) => unreachable!("plans ask for pages by their numbers"),
         }
@@ -133,7 +150,7 @@ impl Caller {
     async fn one<A: Message, T: Message, E: Message>(
         &self,
         plan: &CallPlan,
-        again: Option<CallId>,
+        asked: Asked,
         call: Call<A, T, E>,
         done: impl FnOnce(T) -> Ended,
     ) -> Option<Told>
@@ -141,21 +158,25 @@ impl Caller {
         No: From<E>,
     {
         // Who asks again wants to know, and takes the time for it.
-        let deadline_ms =
-            if again.is_some() { plan.deadline_ms.max(2_000) } else { plan.deadline_ms };
+        let is_first = asked == Asked::First;
+        let deadline_ms = if is_first { plan.deadline_ms } else { plan.deadline_ms.max(2_000) };
         let mut call = call.deadline(Duration::from_millis(deadline_ms.into()));
         if plan.hedge_ms > 0 {
             call = call.hedge(Hedge::After(Duration::from_millis(plan.hedge_ms.into())));
         }
-        if let Some(id) = again {
+        let (began, remembers) =
+            self.hub.with(|state| (state.now, state.calls.remembers(self.client)));
+        if remembers && plan.ask.is_write() {
+            call = call.named(reference(self.number));
+        } else if let Asked::Again(id) = asked {
             call = call.ask_again(id);
         }
-        let began = self.hub.with(|state| state.now);
-        let ended = self.until_dropped(plan, again.is_none(), call).await?;
+        let ended = self.until_dropped(plan, is_first, call).await?;
         self.hub.with(|state| {
             let took = state.now - began;
             let grace = super::clients::SETTLE_GRACE.as_millis() as u64;
-            let most = u64::from(deadline_ms) + grace + LATENESS_MS;
+            let lateness = LATENESS_MS + if remembers { JOURNAL_LATENESS_MS } else { 0 };
+            let most = u64::from(deadline_ms) + grace + lateness;
             if took > most {
                 let number = reference(self.number);
                 state.fail("a call ends in time", || format!("{number} took {took} of {most} ms"));
@@ -181,7 +202,9 @@ impl Caller {
         let after = Duration::from_millis(plan.drop_ms.into());
         let mut timer = pin!((may_drop && plan.drop_ms > 0).then(|| tokio::time::sleep(after)));
         std::future::poll_fn(|context| {
-            if let Poll::Ready(ended) = pin!(&mut call).poll(context) {
+            let polled = pin!(&mut call).poll(context);
+            self.learn_number();
+            if let Poll::Ready(ended) = polled {
                 return Poll::Ready(Some(ended));
             }
             let mut is_due =
@@ -192,6 +215,22 @@ impl Caller {
             if is_due { Poll::Ready(None) } else { Poll::Pending }
         })
         .await
+    }
+}
+
+impl Caller {
+    /// Notes which number the call has, where that is in its client's journal.
+    fn learn_number(&self) {
+        if !self.hub.with(|state| state.calls.remembers(self.client)) {
+            return;
+        }
+        let name = reference(self.number);
+        let journalled = self.bank.client().journalled();
+        let its = journalled.iter().find(|call| call.name.as_ref() == Some(&name));
+        if let Some(call) = its {
+            let (client, life, seq) = (self.client, self.life, call.id.seq.0);
+            self.hub.with(|state| state.calls.learn(client, life, seq, self.number));
+        }
     }
 }
 

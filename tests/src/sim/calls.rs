@@ -1,10 +1,11 @@
 //! The calls of a world: when each was made, when and how it ended.
 
+use std::collections::BTreeMap;
 use std::task::Waker;
 
 use rpc::id::CallId;
 
-use super::plan::{CallPlan, Plan};
+use super::plan::{CallPlan, ClientPlan, ComesBack, Plan};
 use crate::history::{Call, Ended};
 
 /// All calls of a world, by number.
@@ -12,7 +13,9 @@ use crate::history::{Call, Ended};
 pub(super) struct Calls {
     pub(super) all: Vec<Made>,
     /// The calls that each client has made, by life and number.
-    lives: Vec<Vec<Vec<u8>>>,
+    lives: Vec<Vec<BTreeMap<u64, u8>>>,
+    /// The clients that remember their calls.
+    remembering: Vec<bool>,
     /// Counts what callers do: unlike the clock, it tells before from after within a millisecond.
     moment: u64,
 }
@@ -54,36 +57,58 @@ impl Calls {
                 waker: None,
             })
         });
-        let lives = vec![vec![Vec::new()]; plan.clients.len()];
-        Calls { all: all.collect(), lives, moment: 0 }
+        let lives = vec![vec![BTreeMap::new()]; plan.clients.len()];
+        let remembers = |client: &ClientPlan| client.comes_back == ComesBack::Remembering;
+        let remembering = plan.clients.iter().map(remembers).collect();
+        Calls { all: all.collect(), lives, remembering, moment: 0 }
     }
 
-    /// The calls of a client that were not made yet.
+    /// The calls of a client that were not made yet, or are open from an earlier life.
     pub(super) fn to_make(&self, client: u8) -> Vec<u8> {
         let calls = (0u8..).zip(&self.all);
-        let its = calls.filter(|(_, call)| call.client == client && call.invoked.is_none());
+        let its = calls.filter(|(_, call)| call.client == client && call.ended.is_none());
         its.map(|(number, _)| number).collect()
+    }
+
+    /// Whether a client remembers its calls.
+    pub(super) fn remembers(&self, client: u8) -> bool {
+        self.remembering[usize::from(client)]
     }
 
     /// A client begins a new life, whose calls are numbered anew.
     pub(super) fn begin_life(&mut self, client: u8) {
-        self.lives[usize::from(client)].push(Vec::new());
+        self.lives[usize::from(client)].push(BTreeMap::new());
     }
 
     /// The call that has this number in a client's life.
     pub(super) fn of_seq(&self, client: u8, life: u32, seq: u64) -> Option<u8> {
         let life = self.lives[usize::from(client)].get(life as usize)?;
-        life.get(usize::try_from(seq).ok()?.checked_sub(1)?).copied()
+        life.get(&seq).copied()
     }
 
-    pub(super) fn invoke(&mut self, number: u8, now: u64) {
+    /// A call of a client that remembers has this number.
+    pub(super) fn learn(&mut self, client: u8, life: u32, seq: u64, number: u8) {
+        if let Some(life) = self.lives[usize::from(client)].get_mut(life as usize) {
+            life.insert(seq, number);
+        }
+    }
+
+    /// A call is made, or gone on with in the next life of its client. Says whether it is that.
+    pub(super) fn invoke(&mut self, number: u8, now: u64) -> bool {
         self.moment += 1;
         let call = &mut self.all[usize::from(number)];
+        call.in_flight = true;
+        if call.invoked.is_some() {
+            return true;
+        }
         call.invoked = Some(self.moment);
         call.invoked_ms = now;
-        call.in_flight = true;
-        let lives = &mut self.lives[usize::from(call.client)];
-        lives.last_mut().expect("a client has a life").push(number);
+        if !self.remembering[usize::from(call.client)] {
+            let lives = &mut self.lives[usize::from(call.client)];
+            let life = lives.last_mut().expect("a client has a life");
+            life.insert(life.len() as u64 + 1, number);
+        }
+        false
     }
 
     /// A call has ended. An outcome that is not known keeps the call open for ever.
@@ -97,12 +122,16 @@ impl Calls {
         call.ended = Some(ended);
     }
 
-    /// The open calls of a client have nobody any more who waits for them. Returns their numbers.
+    /// The open calls of a client have nobody any more who waits for them, until its next life if it
+    /// remembers them. Reads are not remembered.
     pub(super) fn crash(&mut self, client: u8) {
+        let remembers = self.remembers(client);
         for call in self.all.iter_mut().filter(|call| call.client == client && call.in_flight) {
             call.in_flight = false;
-            call.ended = Some(Ended::Crashed);
             call.waker = None;
+            if !(remembers && call.plan.ask.is_write()) {
+                call.ended = Some(Ended::Crashed);
+            }
         }
     }
 

@@ -10,7 +10,10 @@ use tokio::task::JoinSet;
 
 use super::caller::Caller;
 use super::hub::Hub;
+use super::journal::Disk;
+use super::plan::ComesBack;
 use super::socket::{Wire, address};
+use super::store::NOBODY;
 
 /// How much longer than its deadline a call may take to learn how it ended.
 pub(super) const SETTLE_GRACE: Duration = Duration::from_millis(500);
@@ -52,7 +55,7 @@ pub(super) async fn live(hub: Arc<Hub>, client: u8, life: u32) {
         let at =
             hub.with(|state| began + u64::from(state.calls.all[usize::from(number)].plan.at_ms));
         tokio::time::sleep_until(hub.instant(at)).await;
-        let caller = Caller { hub: Arc::clone(&hub), bank: bank.clone(), client, number };
+        let caller = Caller { hub: Arc::clone(&hub), bank: bank.clone(), client, life, number };
         callers.spawn(caller.run());
     }
     while let Some(ended) = callers.join_next().await {
@@ -73,13 +76,16 @@ async fn connect(hub: &Arc<Hub>, client: u8, life: u32) -> BankClient {
     loop {
         let wire = Wire { hub: Arc::clone(hub), client, life };
         tries += 1;
-        let connected = Client::builder()
+        let clock = Arc::clone(hub);
+        let mut builder = Client::builder()
             .config(config(hub, client, life << 8 | tries))
             .connector(wire)
-            .connect_limit(CONNECT_LIMIT)
-            .connect::<BankClient>(servers.clone())
-            .await;
-        match connected {
+            .wall_clock(move || clock.wall(NOBODY))
+            .connect_limit(CONNECT_LIMIT);
+        if hub.plan.clients[usize::from(client)].comes_back == ComesBack::Remembering {
+            builder = builder.journal(Disk { hub: Arc::clone(hub), client, life });
+        }
+        match builder.connect::<BankClient>(servers.clone()).await {
             Ok(bank) => return bank,
             Err(error) => {
                 let text = error.to_string();

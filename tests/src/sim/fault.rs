@@ -49,6 +49,8 @@ pub enum Step {
     Back,
     /// A run is kept from committing.
     Fence,
+    /// A client writes into its journal.
+    Journal,
 }
 
 /// A fault.
@@ -103,7 +105,7 @@ pub struct Coverage {
 
 impl Step {
     /// All steps, in the order in which a call takes them.
-    pub const ALL: [Step; 22] = [
+    pub const ALL: [Step; 23] = [
         Step::Hello,
         Step::Welcome,
         Step::Request,
@@ -126,6 +128,7 @@ impl Step {
         Step::Forward,
         Step::Back,
         Step::Fence,
+        Step::Journal,
     ];
 
     /// Whether it is a frame on the network.
@@ -166,6 +169,7 @@ impl Step {
             Step::Forward => "roll forward",
             Step::Back => "roll back",
             Step::Fence => "fence",
+            Step::Journal => "journal",
         }
     }
 }
@@ -198,9 +202,13 @@ impl Fault {
     ///
     /// Frames are lost and cut, store operations time out, processes stop anywhere. A read cannot
     /// leave open whether it was done. A second hello, welcome or farewell on one connection is no
-    /// frame of the protocol. When a session is closed in order, no call is left to be dropped.
+    /// frame of the protocol. When a session is closed in order, no call is left to be dropped. A
+    /// journal is the client's own, far from the store and from the servers' clocks.
     #[must_use]
     pub fn applies(self, step: Step) -> bool {
+        if step == Step::Journal {
+            return (Fault::ServerStall..=Fault::CallerDrop).contains(&self);
+        }
         match self {
             Fault::Loss
             | Fault::Delay

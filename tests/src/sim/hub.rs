@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::fault::{Coverage, Fault, Step};
+use super::journal::Rows;
 use super::network::{LinkId, Network};
 use super::plan::{Plan, Trigger};
 use super::store::{Documents, OpId};
@@ -42,6 +43,7 @@ pub(super) struct State {
     pub(super) network: Network,
     pub(super) documents: Documents,
     pub(super) calls: Calls,
+    pub(super) journals: Vec<Rows>,
     pub(super) coverage: Coverage,
     pub(super) figures: Figures,
     pub(super) trace: Trace,
@@ -133,6 +135,7 @@ impl Hub {
             network: Network::new(plan),
             documents: Documents::new(plan),
             calls: Calls::new(plan),
+            journals: vec![Rows::new(); plan.clients.len()],
             coverage: Coverage::default(),
             figures: Figures::default(),
             trace: Trace::new(settings.record),
@@ -351,6 +354,12 @@ impl State {
         self.figures.stalls += 1;
         self.note(|| format!("s{server} stands still until {until} ms"));
         true
+    }
+
+    /// Whether a client still lives this life.
+    pub(super) fn is_living(&self, client: u8, life: u32) -> bool {
+        let process = &self.clients[usize::from(client)];
+        process.alive && process.life == life
     }
 
     /// Until when a server stands still, if it does.

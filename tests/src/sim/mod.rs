@@ -23,6 +23,7 @@
 //! | `store.rs`, `steps.rs` | documents and operations, each with its fate; which step each is |
 //! | `bank.rs`, `books.rs` | the real bank, and what its documents say in the end |
 //! | `clients.rs`, `caller.rs`, `calls.rs` | the real clients, their callers, their calls |
+//! | `journal.rs` | what clients remember that come back with memory |
 //! | `sessions.rs` | nothing is executed for a session that is over; what else is checked stands in [`history`](crate::history) |
 //! | `trace.rs` | what happened, as a sequence diagram |
 //! | `shrink.rs` | [`shrink`]: a smaller plan that fails too |
@@ -36,6 +37,7 @@ mod calls;
 mod clients;
 mod fault;
 mod hub;
+mod journal;
 mod network;
 mod plan;
 mod sessions;
@@ -131,6 +133,8 @@ pub struct Figures {
     pub stalls: u64,
     /// Clients that died.
     pub client_crashes: u64,
+    /// Calls that a client went on with in its next life.
+    pub gone_on_with: u64,
     /// Virtual time, in milliseconds.
     pub virtual_ms: u64,
     pub(crate) calm_since: u64,
@@ -219,6 +223,7 @@ impl Figures {
         self.server_crashes += other.server_crashes;
         self.stalls += other.stalls;
         self.client_crashes += other.client_crashes;
+        self.gone_on_with += other.gone_on_with;
         self.virtual_ms += other.virtual_ms;
     }
 

@@ -65,6 +65,8 @@ pub enum ComesBack {
     Never,
     /// It comes back with nothing, and makes the calls that it had not made yet.
     Forgetful,
+    /// It has a journal, comes back with it, and goes on with all its calls.
+    Remembering,
 }
 
 /// A call.
@@ -216,6 +218,12 @@ impl Plan {
                 let fault = [Fault::ServerCrash, Fault::ServerStall, Fault::Slow][rng.usize(0..3)];
                 self.triggers.push(Trigger { fault, step: Step::Commit, nth: rng.u8(1..3) });
             }
+            Step::Journal => {
+                let remembering = |client: &mut ClientPlan| {
+                    client.comes_back = ComesBack::Remembering;
+                };
+                self.clients.iter_mut().for_each(remembering);
+            }
             _ => {}
         }
         if rng.u8(0..24) == 0 {
@@ -312,8 +320,9 @@ impl ClientPlan {
         let all = (1 << servers) - 1;
         ClientPlan {
             calls,
-            comes_back: match rng.u8(0..4) {
-                0 => ComesBack::Never,
+            comes_back: match rng.u8(0..8) {
+                0 | 1 => ComesBack::Never,
+                2..=4 => ComesBack::Remembering,
                 _ => ComesBack::Forgetful,
             },
             closes: rng.u8(0..4) != 0,

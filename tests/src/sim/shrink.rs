@@ -1,7 +1,7 @@
 //! Makes a plan that fails smaller, as long as it still fails.
 
 use super::fault::Fault;
-use super::plan::{CallPlan, Plan, StoreKind};
+use super::plan::{CallPlan, ComesBack, Plan, StoreKind};
 use super::{Settings, Violation, run_plan};
 use crate::panics;
 
@@ -86,6 +86,9 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
         }
     }
     with(&|plan| plan.store = StoreKind::Memory);
+    (0..plan.clients.len()).for_each(|index| {
+        with(&|plan| plan.clients[index].comes_back = ComesBack::Never);
+    });
     with(&|plan| plan.servers = (plan.servers - 1).max(1));
     with(&|plan| plan.skew_ms.clear());
     with(&|plan| plan.lease_ms = plan.lease_ms.max(1_800_000));
