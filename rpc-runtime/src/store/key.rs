@@ -1,15 +1,21 @@
 //! The name of a document.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
 /// The checked name of a document in the store: its collection and its id within it, as
 /// `collection:id`.
 ///
 /// Cheap to clone. At most [`DocKey::MAX_LEN`] bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DocKey(Arc<str>);
+#[derive(Clone, PartialEq, Eq)]
+pub struct DocKey {
+    /// Of the name, so that tables need not read it.
+    hash: u64,
+    name: Arc<str>,
+}
 
 /// A document name that no store would take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,87 +39,128 @@ impl DocKey {
     /// # Errors
     /// If the id is empty or the whole is longer than [`DocKey::MAX_LEN`].
     pub fn new(collection: &'static str, id: &dyn fmt::Display) -> Result<DocKey, KeyError> {
-        NAMES.with(|names| match names.try_borrow_mut() {
-            Ok(mut names) => names.make(collection, id),
-            // The key's `Display` makes keys itself.
-            Err(_) => Names::new().make(collection, id),
-        })
+        DocKey::of(collection, id)
+    }
+
+    /// As [`new`](DocKey::new).
+    pub(crate) fn of<D: fmt::Display + ?Sized>(
+        collection: &'static str,
+        id: &D,
+    ) -> Result<DocKey, KeyError> {
+        use fmt::Write as _;
+        // A `Display` that makes names itself finds none here, and begins anew.
+        let mut names = NAMES.take().unwrap_or_default();
+        names.begin(collection);
+        write!(names.scratch, "{id}").expect("writing to a string cannot fail");
+        let made = names.end(collection);
+        NAMES.set(Some(names));
+        made
     }
 
     /// A name that was checked when it was stored.
     #[cfg(any(feature = "cas", feature = "embedded"))]
     pub(in crate::store) fn stored(name: &str) -> DocKey {
-        DocKey(name.into())
+        DocKey { hash: hash(name), name: name.into() }
     }
 
     /// The whole name, `collection:id`.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+}
+
+/// Keyed at random: who chooses names cannot choose their hashes.
+static HASHES: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
+
+fn hash(name: &str) -> u64 {
+    HASHES.hash_one(name)
+}
+
+impl Hash for DocKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialOrd for DocKey {
+    fn partial_cmp(&self, other: &DocKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By name.
+impl Ord for DocKey {
+    fn cmp(&self, other: &DocKey) -> Ordering {
+        self.name.cmp(&other.name)
     }
 }
 
 thread_local! {
-    static NAMES: RefCell<Names> = const { RefCell::new(Names::new()) };
+    static NAMES: Cell<Option<Box<Names>>> = const { Cell::new(None) };
 }
 
-/// How many of the last names are kept on each thread: what a call touches.
-const RECENT: usize = 4;
+/// How many names are kept on each thread, one for each value of the lowest bits of their hashes.
+const KEPT: usize = 1 << 10;
 
-/// The last names that were made: a call names the same document as its anchor, when it reads it
-/// and when it writes it.
+/// Names that were made before: a call names the same document as its anchor, when it reads it and
+/// when it writes it, and others name it again soon.
 struct Names {
     /// Where names are put together.
     scratch: String,
-    /// The latest first.
-    recent: Vec<DocKey>,
+    kept: Vec<Option<DocKey>>,
+    /// Where the latest is.
+    latest: usize,
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names { scratch: String::new(), kept: vec![None; KEPT], latest: 0 }
+    }
 }
 
 impl Names {
-    const fn new() -> Names {
-        Names { scratch: String::new(), recent: Vec::new() }
+    fn begin(&mut self, collection: &'static str) {
+        self.scratch.clear();
+        self.scratch.push_str(collection);
+        self.scratch.push(':');
     }
 
-    fn make(
-        &mut self,
-        collection: &'static str,
-        id: &dyn fmt::Display,
-    ) -> Result<DocKey, KeyError> {
-        use fmt::Write as _;
-        let name = &mut self.scratch;
-        name.clear();
-        name.push_str(collection);
-        name.push(':');
-        let start = name.len();
-        write!(name, "{id}").expect("writing to a string cannot fail");
-        if name.len() == start {
+    /// The name that is put together.
+    fn end(&mut self, collection: &'static str) -> Result<DocKey, KeyError> {
+        let name = &*self.scratch;
+        if let Some(latest) = &self.kept[self.latest]
+            && *latest.name == *name
+        {
+            return Ok(latest.clone());
+        }
+        if name.len() <= collection.len() + 1 {
             return Err(KeyError::Empty(collection));
         }
         if name.len() > DocKey::MAX_LEN {
-            let size = name.len();
-            let shown = name.chars().take(32).collect();
+            let (shown, size) = (name.chars().take(32).collect(), name.len());
             self.scratch = String::new();
             return Err(KeyError::TooLong(shown, size));
         }
-        if let Some(known) = self.recent.iter().find(|known| *known.0 == **name) {
-            return Ok(known.clone());
+        let hash = hash(name);
+        self.latest = hash as usize % KEPT;
+        let place = &mut self.kept[self.latest];
+        match place {
+            Some(known) if known.hash == hash && *known.name == *name => Ok(known.clone()),
+            _ => Ok(place.insert(DocKey { hash, name: name.into() }).clone()),
         }
-        let key = DocKey(name.as_str().into());
-        self.recent.truncate(RECENT - 1);
-        self.recent.insert(0, key.clone());
-        Ok(key)
     }
 }
 
 impl fmt::Display for DocKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
 impl fmt::Debug for DocKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
