@@ -1,6 +1,8 @@
 //! What a store takes in one commit.
 
-use super::{Commit, DocKey, Outcome, StoreError};
+#[cfg(any(feature = "cas", feature = "embedded"))]
+use super::Commit;
+use super::{DocKey, Outcome, StoreError, Write};
 
 /// The most documents that one call may read or write. A call that needs more is better cut into
 /// several: every document it touches is one more to conflict over.
@@ -23,8 +25,18 @@ pub const DEFAULT_MAX_SESSIONS: usize = 1_000_000;
 const ROW_OVERHEAD: usize = 64;
 
 /// Refuses a commit that is larger than a store takes.
+#[cfg(any(feature = "cas", feature = "embedded"))]
 pub(super) fn check(commit: &Commit) -> Result<(), StoreError> {
-    let documents = commit.reads.len().max(commit.writes.len());
+    check_parts(commit.reads.len(), &commit.writes, &commit.result)
+}
+
+/// Refuses what is larger than a store takes.
+pub(super) fn check_parts(
+    reads: usize,
+    writes: &[Write],
+    result: &Outcome,
+) -> Result<(), StoreError> {
+    let documents = reads.max(writes.len());
     if documents > MAX_DOCUMENTS_PER_CALL {
         return Err(too_large(
             "the number of documents of the call",
@@ -32,13 +44,13 @@ pub(super) fn check(commit: &Commit) -> Result<(), StoreError> {
             MAX_DOCUMENTS_PER_CALL,
         ));
     }
-    for write in &commit.writes {
+    for write in writes {
         let size = write.body.as_ref().map_or(0, bytes::Bytes::len);
         if size > MAX_DOCUMENT_BYTES {
             return Err(too_large(&document(&write.key), size, MAX_DOCUMENT_BYTES));
         }
     }
-    let result = result_len(&commit.result);
+    let result = result_len(result);
     if result > MAX_RESULT_BYTES {
         return Err(too_large("the result of the call", result, MAX_RESULT_BYTES));
     }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, HashMap, Lease, LookUp,
-    ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, limits, sealed,
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, HashMap, Lease, LookUp, Outcome,
+    ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, Write, limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
@@ -48,6 +48,26 @@ impl MemoryStore {
         MemoryStore { state: Mutex::new(state) }
     }
 
+    pub(crate) fn document(&self, key: &DocKey) -> Versioned {
+        match self.lock().documents.get(key) {
+            Some((version, body)) => Versioned::new(*version, Some(body.clone())),
+            None => Versioned::new(Version(0), None),
+        }
+    }
+
+    /// As [`Store::commit`]; leaves the lists to who may use them again, that of writes empty if
+    /// they were applied.
+    pub(crate) fn commit_at_once(
+        &self,
+        call: &CallRef,
+        reads: &[ReadVersion],
+        writes: &mut Vec<Write>,
+        result: Outcome,
+    ) -> Result<CommitOutcome, StoreError> {
+        limits::check_parts(reads.len(), writes, &result)?;
+        Ok(self.lock().commit(call, reads, writes, result))
+    }
+
     // Nothing in a critical section can panic half-way through a change, so what a poisoned lock
     // guards is whole.
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -65,18 +85,14 @@ impl sealed::Sealed for MemoryStore {}
 
 impl Store for MemoryStore {
     fn read<'a>(&'a self, key: &'a DocKey) -> StoreFuture<'a, Result<Versioned, StoreError>> {
-        let document = self.lock().documents.get(key).cloned();
-        StoreFuture::ready(Ok(match document {
-            Some((version, body)) => Versioned::new(version, Some(body)),
-            None => Versioned::new(Version(0), None),
-        }))
+        StoreFuture::ready(Ok(self.document(key)))
     }
 
     fn confirm<'a>(
         &'a self,
         reads: &'a [ReadVersion],
     ) -> StoreFuture<'a, Result<Confirm, StoreError>> {
-        let consistent = reads.len() < 2 || self.lock().all_hold(reads);
+        let consistent = reads.len() < 2 || all_hold(&self.lock().documents, reads);
         StoreFuture::ready(Ok(if consistent { Confirm::Consistent } else { Confirm::Changed }))
     }
 
@@ -85,7 +101,16 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        StoreFuture::ready(limits::check(&commit).map(|()| self.lock().commit(commit)))
+        let Commit { call, reads, mut writes, result } = commit;
+        StoreFuture::ready(self.commit_at_once(&call, &reads, &mut writes, result))
+    }
+
+    fn in_memory(&self) -> Option<&MemoryStore> {
+        Some(self)
+    }
+
+    fn uses_anchors(&self) -> bool {
+        false
     }
 
     fn open_session<'a>(
@@ -131,10 +156,12 @@ impl Store for MemoryStore {
     }
 }
 
+type Documents = HashMap<DocKey, (Version, Bytes)>;
+
 #[derive(Debug)]
 struct State {
     sessions: Sessions<Records>,
-    documents: HashMap<DocKey, (Version, Bytes)>,
+    documents: Documents,
     /// The number of the last commit, which is the version of what it wrote.
     last: u64,
 }
@@ -152,40 +179,50 @@ impl State {
         }
     }
 
-    fn commit(&mut self, commit: Commit) -> CommitOutcome {
-        let Commit { call, reads, writes, result } = commit;
-        let found = self.look_up(&call);
-        match if kept(Rule::CheckIdAtCommit) { found } else { LookUp::Unknown } {
-            LookUp::Recorded(outcome) => return CommitOutcome::Recorded(outcome),
-            LookUp::Refused(refusal) => return CommitOutcome::Refused(refusal),
-            LookUp::Unknown => {}
-        }
-        if !self.all_hold(&reads) && kept(Rule::CompareReads) {
+    fn commit(
+        &mut self,
+        call: &CallRef,
+        reads: &[ReadVersion],
+        writes: &mut Vec<Write>,
+        result: Outcome,
+    ) -> CommitOutcome {
+        let State { sessions, documents, last } = self;
+        let checks = kept(Rule::CheckIdAtCommit);
+        let session = match sessions.admit_mut(call) {
+            Ok(session) => match settle(call, session.kept.get(call.id.seq)) {
+                Settled::Recorded(outcome) if checks => {
+                    return CommitOutcome::Recorded(Committed::new(outcome.clone()));
+                }
+                Settled::Refused(refusal) if checks => return CommitOutcome::Refused(refusal),
+                _ => Some(session),
+            },
+            Err(refusal) if checks => return CommitOutcome::Refused(refusal),
+            Err(_) => sessions.get_mut(call.id.client),
+        };
+        if !all_hold(documents, reads) && kept(Rule::CompareReads) {
             return CommitOutcome::Conflict;
         }
-        self.last += 1;
-        let version = Version(self.last);
+        *last += 1;
+        let version = Version(*last);
         let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
-        for write in writes.into_iter().take(legs) {
+        for write in writes.drain(..).take(legs) {
             match write.body {
-                Some(body) => self.documents.insert(write.key, (version, body)),
-                None => self.documents.remove(&write.key),
+                Some(body) => documents.insert(write.key, (version, body)),
+                None => documents.remove(&write.key),
             };
         }
-        if let Some(session) = self.sessions.get_mut(call.id.client) {
-            record(session, &call, result.clone());
+        if let Some(session) = session {
+            record(session, call, result.clone());
         }
         CommitOutcome::Committed(Committed::new(result))
     }
-
-    fn all_hold(&self, reads: &[ReadVersion]) -> bool {
-        reads.iter().all(|read| {
-            read.still_holds(self.documents.get(&read.key).map(|(version, _)| *version))
-        })
-    }
 }
 
-fn record(session: &mut Session<Records>, call: &CallRef, outcome: super::Outcome) {
+fn all_hold(documents: &Documents, reads: &[ReadVersion]) -> bool {
+    reads.iter().all(|read| read.still_holds(documents.get(&read.key).map(|(version, _)| *version)))
+}
+
+fn record(session: &mut Session<Records>, call: &CallRef, outcome: Outcome) {
     if !kept(Rule::KeepRecordsUntilAcked) {
         session.kept = Records::default();
     }
@@ -199,7 +236,6 @@ fn record(session: &mut Session<Records>, call: &CallRef, outcome: super::Outcom
 mod tests {
     use super::*;
     use crate::id::{ArgumentHash, Attempt, CallId, Seq};
-    use crate::store::Outcome;
 
     #[test]
     fn records_go_with_their_acknowledgement_and_with_their_session() {
@@ -218,7 +254,7 @@ mod tests {
                 watermark: Seq(watermark),
             };
             let result = Outcome::Success(Bytes::new());
-            state.commit(Commit { call, reads: vec![], writes: vec![], result });
+            state.commit(&call, &[], &mut Vec::new(), result);
             let records = &state.sessions.get_mut(session.client).unwrap().kept;
             assert_eq!(records.len(), kept, "after call {seq}");
         }
