@@ -100,22 +100,28 @@ thread_local! {
     static NAMES: Cell<Option<Box<Names>>> = const { Cell::new(None) };
 }
 
-/// How many names are kept on each thread, one for each value of the lowest bits of their hashes.
-const KEPT: usize = 1 << 10;
+/// How many names are kept on each thread.
+const KEPT: usize = 1 << 11;
+/// How many of them may have the same lowest bits of their hashes: so many that a few dozen names
+/// never crowd each other out.
+const ALIKE: usize = 8;
 
 /// Names that were made before: a call names the same document as its anchor, when it reads it and
 /// when it writes it, and others name it again soon.
 struct Names {
     /// Where names are put together.
     scratch: String,
+    /// `ALIKE` places for each value of the lowest bits.
     kept: Vec<Option<DocKey>>,
     /// Where the latest is.
     latest: usize,
+    /// Which place the next name takes where all are taken.
+    next: usize,
 }
 
 impl Default for Names {
     fn default() -> Names {
-        Names { scratch: String::new(), kept: vec![None; KEPT], latest: 0 }
+        Names { scratch: String::new(), kept: vec![None; KEPT], latest: 0, next: 0 }
     }
 }
 
@@ -143,12 +149,20 @@ impl Names {
             return Err(KeyError::TooLong(shown, size));
         }
         let hash = hash(name);
-        self.latest = hash as usize % KEPT;
-        let place = &mut self.kept[self.latest];
-        match place {
-            Some(known) if known.hash == hash && *known.name == *name => Ok(known.clone()),
-            _ => Ok(place.insert(DocKey { hash, name: name.into() }).clone()),
-        }
+        let start = hash as usize % (KEPT / ALIKE) * ALIKE;
+        let places = &mut self.kept[start..start + ALIKE];
+        let known = places.iter().position(|place| match place {
+            Some(known) => known.hash == hash && *known.name == *name,
+            None => true,
+        });
+        let index = known.unwrap_or_else(|| {
+            self.next = (self.next + 1) % ALIKE;
+            places[self.next] = None;
+            self.next
+        });
+        self.latest = start + index;
+        let key = places[index].get_or_insert_with(|| DocKey { hash, name: name.into() });
+        Ok(key.clone())
     }
 }
 
@@ -177,7 +191,36 @@ mod tests {
             let key = DocKey::new("account", id).unwrap();
             assert_eq!(key.as_str(), format!("account:{id}"), "made anew or known");
         }
+        let many: Vec<String> = (0..3 * KEPT).map(|id| id.to_string()).collect();
+        for id in many.iter().chain(&many) {
+            assert_eq!(DocKey::new("account", id).unwrap().as_str(), format!("account:{id}"));
+        }
         let long = "x".repeat(DocKey::MAX_LEN);
         assert!(matches!(DocKey::new("account", &long), Err(KeyError::TooLong(_, 248))));
+    }
+
+    #[test]
+    fn a_name_is_made_while_another_is() {
+        struct Nested;
+        impl fmt::Display for Nested {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "in-{}", DocKey::new("inner", &"x").map_err(|_| fmt::Error)?)
+            }
+        }
+        assert_eq!(DocKey::new("outer", &Nested).unwrap().as_str(), "outer:in-inner:x");
+        assert_eq!(DocKey::new("outer", &"y").unwrap().as_str(), "outer:y");
+    }
+
+    #[test]
+    fn names_are_ordered_and_told_apart_as_text() {
+        let mut keys: Vec<DocKey> =
+            ["c", "a", "b"].map(|id| DocKey::new("account", &id).unwrap()).into();
+        keys.sort();
+        assert_eq!(
+            keys.iter().map(DocKey::as_str).collect::<Vec<_>>(),
+            ["account:a", "account:b", "account:c"]
+        );
+        assert_eq!(keys[0], DocKey { hash: hash("account:a"), name: "account:a".into() });
+        assert_ne!(keys[0], keys[1]);
     }
 }
