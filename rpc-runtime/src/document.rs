@@ -63,6 +63,6 @@ pub trait DocumentKey: Display + Send + Sync + Sized {
     /// # Errors
     /// If the key displays as nothing, or as more than [`DocKey::MAX_LEN`] bytes with its collection.
     fn doc_key(&self) -> Result<DocKey, KeyError> {
-        DocKey::new(Self::COLLECTION, self)
+        DocKey::of(Self::COLLECTION, self)
     }
 }

@@ -72,6 +72,7 @@ mod rule;
 pub mod schema;
 pub mod server;
 pub mod service;
+mod short_bytes;
 pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;

@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use crate::document::DocumentKey;
 use crate::io_buffer;
+use crate::short_bytes;
 use crate::store::{
     DocKey, KeyError, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, ReadVersion, Store, StoreError,
     Versioned, Write,
@@ -48,32 +49,37 @@ use crate::store::{
 #[derive(Debug)]
 pub struct Tx {
     reader: Reader,
-    seen: Vec<Seen>,
-    writes: Vec<Write>,
+    lists: Box<Lists>,
 }
 
 impl Tx {
     pub(crate) fn new(store: Arc<dyn Store>) -> Tx {
-        Tx { reader: Reader::new(store), seen: Vec::new(), writes: Vec::new() }
+        let Spare { signal, lists } = Spare::take();
+        Tx { reader: Reader { store, signal }, lists }
     }
 
     /// The document under this key, `None` if there is none. What this call itself has put or
     /// deleted is seen; what was read once reads the same again.
     pub async fn get<K: DocumentKey>(&mut self, key: &K) -> Option<K::Document> {
-        let Some(key) = self.reader.accept(key.doc_key()) else { return Reader::end().await };
-        if let Some(write) = self.writes.iter().find(|write| write.key == key) {
-            return self.reader.decode::<K>(&key, write.body.as_ref()).await;
+        match self.find(key).await {
+            Some(found) => found,
+            None => Reader::end().await,
         }
-        if let Some(seen) = self.seen.iter().find(|seen| seen.key == key) {
-            return self.reader.decode::<K>(&key, seen.document.body.as_ref()).await;
+    }
+
+    /// As [`get`](Tx::get); `None` if the run has failed.
+    async fn find<K: DocumentKey>(&mut self, key: &K) -> Option<Option<K::Document>> {
+        let key = self.reader.accept(key.doc_key())?;
+        if let Some(write) = self.lists.writes.iter().find(|write| write.key == key) {
+            return self.reader.decode::<K>(&key, write.body.as_ref());
         }
-        if !self.reader.has_room(self.seen.len()) {
-            return Reader::end().await;
+        if let Some(body) = self.lists.body(&key) {
+            return self.reader.decode::<K>(&key, body);
         }
-        let document = self.reader.read(&key).await;
-        let body = document.body.clone();
-        self.seen.push(Seen { key: key.clone(), document });
-        self.reader.decode::<K>(&key, body.as_ref()).await
+        self.reader.has_room(self.lists.reads.len())?;
+        let document = self.reader.read(&key).await?;
+        let (key, body) = self.lists.add(key, document);
+        self.reader.decode::<K>(key, body)
     }
 
     /// Writes a document, whether there was one or not.
@@ -89,7 +95,7 @@ impl Tx {
             Ok(()) if body.len() > MAX_DOCUMENT_BYTES => {
                 self.reader.fail(BusinessFault::DocumentTooLarge { key, size: body.len() });
             }
-            Ok(()) => self.write(Write { key, body: Some(Bytes::copy_from_slice(&body)) }),
+            Ok(()) => self.write(Write { key, body: Some(short_bytes::share(&body)) }),
         }
         io_buffer::put_message(body);
     }
@@ -102,10 +108,11 @@ impl Tx {
     }
 
     fn write(&mut self, write: Write) {
-        if let Some(earlier) = self.writes.iter_mut().find(|earlier| earlier.key == write.key) {
+        let writes = &mut self.lists.writes;
+        if let Some(earlier) = writes.iter_mut().find(|earlier| earlier.key == write.key) {
             *earlier = write;
-        } else if self.reader.has_room(self.writes.len()) {
-            self.writes.push(write);
+        } else if self.reader.has_room(writes.len()).is_some() {
+            writes.push(write);
         }
     }
 
@@ -115,8 +122,8 @@ impl Tx {
     }
 
     /// What the run read and wrote.
-    pub(crate) fn into_parts(self) -> (Vec<ReadVersion>, Vec<Write>) {
-        (self.seen.into_iter().map(Seen::into_read).collect(), self.writes)
+    pub(crate) fn into_lists(self) -> Box<Lists> {
+        self.lists
     }
 }
 
@@ -125,28 +132,36 @@ impl Tx {
 #[derive(Debug)]
 pub struct View {
     reader: Reader,
-    seen: Mutex<Vec<Seen>>,
+    lists: Mutex<Box<Lists>>,
 }
 
 impl View {
     pub(crate) fn new(store: Arc<dyn Store>) -> View {
-        View { reader: Reader::new(store), seen: Mutex::new(Vec::new()) }
+        let Spare { signal, lists } = Spare::take();
+        View { reader: Reader { store, signal }, lists: Mutex::new(lists) }
     }
 
     /// The document under this key, `None` if there is none. What was read once reads the same
     /// again.
     pub async fn get<K: DocumentKey>(&self, key: &K) -> Option<K::Document> {
-        let Some(key) = self.reader.accept(key.doc_key()) else { return Reader::end().await };
-        if let Some(body) = self.seen_body(&key) {
-            return self.reader.decode::<K>(&key, body.as_ref()).await;
+        match self.find(key).await {
+            Some(found) => found,
+            None => Reader::end().await,
         }
-        if !self.reader.has_room(self.lock().len()) {
-            return Reader::end().await;
+    }
+
+    /// As [`get`](View::get); `None` if the run has failed.
+    async fn find<K: DocumentKey>(&self, key: &K) -> Option<Option<K::Document>> {
+        let key = self.reader.accept(key.doc_key())?;
+        let seen = self.lock().body(&key).map(|body| body.cloned());
+        if let Some(body) = seen {
+            return self.reader.decode::<K>(&key, body.as_ref());
         }
-        let document = self.reader.read(&key).await;
+        self.reader.has_room(self.lock().reads.len())?;
+        let document = self.reader.read(&key).await?;
         let body = document.body.clone();
-        self.lock().push(Seen { key: key.clone(), document });
-        self.reader.decode::<K>(&key, body.as_ref()).await
+        self.lock().add(key.clone(), document);
+        self.reader.decode::<K>(&key, body.as_ref())
     }
 
     pub(crate) fn signal(&self) -> Arc<RunSignal> {
@@ -154,17 +169,12 @@ impl View {
     }
 
     /// What the run read.
-    pub(crate) fn into_reads(self) -> Vec<ReadVersion> {
-        let seen = self.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        seen.into_iter().map(Seen::into_read).collect()
+    pub(crate) fn into_lists(self) -> Box<Lists> {
+        self.lists.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn seen_body(&self, key: &DocKey) -> Option<Option<Bytes>> {
-        self.lock().iter().find(|seen| seen.key == *key).map(|seen| seen.document.body.clone())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Seen>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Box<Lists>> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -227,30 +237,7 @@ pub(crate) struct RunSignal {
     failure: Mutex<Option<RunFailure>>,
 }
 
-thread_local! {
-    /// Signals of runs that are over, to use again.
-    static SIGNALS: RefCell<Vec<Arc<RunSignal>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// How many signals are kept on each thread: runs that end where they begin need one.
-const KEPT_SIGNALS: usize = 16;
-
 impl RunSignal {
-    fn take() -> Arc<RunSignal> {
-        SIGNALS.with_borrow_mut(Vec::pop).unwrap_or_default()
-    }
-
-    /// Gives back the signal of a run that is over. One that was raised, or that somebody still
-    /// holds, is not used again.
-    pub(crate) fn put(mut signal: Arc<RunSignal>) {
-        let unused = Arc::get_mut(&mut signal).is_some_and(|signal| !*signal.raised.get_mut());
-        SIGNALS.with_borrow_mut(|kept| {
-            if unused && kept.len() < KEPT_SIGNALS {
-                kept.push(signal);
-            }
-        });
-    }
-
     /// Polls the business to its end, or to the first failure of its `Tx` or `View`, whichever
     /// comes first. A failure wins over a result that the business returns after it.
     pub(crate) fn poll<F: Future>(
@@ -275,49 +262,93 @@ impl RunSignal {
     }
 }
 
-#[derive(Debug)]
-struct Seen {
-    key: DocKey,
-    document: Versioned,
+/// What a run has read and written.
+#[derive(Debug, Default)]
+pub(crate) struct Lists {
+    pub(crate) reads: Vec<ReadVersion>,
+    /// `bodies[i]` is that of `reads[i]`.
+    bodies: Vec<Option<Bytes>>,
+    pub(crate) writes: Vec<Write>,
 }
 
-impl Seen {
-    fn into_read(self) -> ReadVersion {
-        ReadVersion::new(self.key, &self.document)
+impl Lists {
+    /// The body of a document that was read.
+    fn body(&self, key: &DocKey) -> Option<Option<&Bytes>> {
+        let index = self.reads.iter().position(|read| read.key == *key)?;
+        Some(self.bodies[index].as_ref())
+    }
+
+    /// Takes a document that was read.
+    fn add(&mut self, key: DocKey, document: Versioned) -> (&DocKey, Option<&Bytes>) {
+        let (read, body) = ReadVersion::taken(key, document);
+        self.reads.push(read);
+        self.bodies.push(body);
+        let last = self.reads.len() - 1;
+        (&self.reads[last].key, self.bodies[last].as_ref())
     }
 }
 
-/// The part that [`Tx`] and [`View`] share: reading from the store, and failing.
+/// What every run needs, and leaves behind for the next one on its thread.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    signal: Arc<RunSignal>,
+    lists: Box<Lists>,
+}
+
+/// How many are kept on each thread: runs that end where they begin need one.
+const KEPT_SPARES: usize = 16;
+
+thread_local! {
+    static SPARES: RefCell<Vec<Spare>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Spare {
+    fn take() -> Spare {
+        SPARES.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    /// Gives back what a run needed that is over. A signal that was raised, or that somebody still
+    /// holds, is not used again.
+    pub(crate) fn put(signal: Arc<RunSignal>, mut lists: Box<Lists>) {
+        // Nobody can come to hold what only this run holds.
+        if Arc::strong_count(&signal) > 1 || signal.raised.load(Ordering::Acquire) {
+            return;
+        }
+        lists.reads.clear();
+        lists.bodies.clear();
+        lists.writes.clear();
+        SPARES.with_borrow_mut(|kept| {
+            if kept.len() < KEPT_SPARES {
+                kept.push(Spare { signal, lists });
+            }
+        });
+    }
+}
+
+/// The part that [`Tx`] and [`View`] share: reading from the store, and failing. Where an answer is
+/// `None`, the run has failed.
 struct Reader {
     store: Arc<dyn Store>,
     signal: Arc<RunSignal>,
 }
 
 impl Reader {
-    fn new(store: Arc<dyn Store>) -> Reader {
-        Reader { store, signal: RunSignal::take() }
+    async fn read(&self, key: &DocKey) -> Option<Versioned> {
+        let read = self.store.read(key).await;
+        read.map_err(|error| self.signal.raise(RunFailure::Store(error))).ok()
     }
 
-    async fn read(&self, key: &DocKey) -> Versioned {
-        match self.store.read(key).await {
-            Ok(document) => document,
-            Err(error) => {
-                self.signal.raise(RunFailure::Store(error));
-                Reader::end().await
-            }
-        }
-    }
-
-    async fn decode<K: DocumentKey>(
+    fn decode<K: DocumentKey>(
         &self,
         key: &DocKey,
         body: Option<&Bytes>,
-    ) -> Option<K::Document> {
-        match serde_json::from_slice(body?) {
-            Ok(document) => Some(document),
+    ) -> Option<Option<K::Document>> {
+        let Some(body) = body else { return Some(None) };
+        match serde_json::from_slice(body) {
+            Ok(document) => Some(Some(document)),
             Err(error) => {
                 self.fail(BusinessFault::Decode { key: key.clone(), error });
-                Reader::end().await
+                None
             }
         }
     }
@@ -326,12 +357,12 @@ impl Reader {
         key.map_err(|error| self.fail(BusinessFault::Key(error))).ok()
     }
 
-    fn has_room(&self, held: usize) -> bool {
-        let room = held < MAX_DOCUMENTS_PER_CALL;
-        if !room {
+    fn has_room(&self, held: usize) -> Option<()> {
+        if held >= MAX_DOCUMENTS_PER_CALL {
             self.fail(BusinessFault::TooManyDocuments);
+            return None;
         }
-        room
+        Some(())
     }
 
     fn fail(&self, fault: BusinessFault) {

@@ -4,6 +4,7 @@
 //! an [`Answer`], whose committed variant only the store can make.
 
 use std::future::Future;
+use std::mem::take;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -13,17 +14,23 @@ use crate::io_buffer;
 use crate::protocol::server::{Answer, Payload};
 use crate::rule::{Rule, kept};
 use crate::service::{Request, Service, Verdict};
+use crate::short_bytes;
 use crate::store::{
     AbortReason, CallRef, Commit, CommitOutcome, Confirm, LookUp, Outcome, ReadVersion, Store,
     StoreError,
 };
-use crate::tx::{RunFailure, RunSignal, Tx, View, poll_contained};
+use crate::tx::{RunFailure, Spare, Tx, View, poll_contained};
 use crate::wire::response::{RefusalReason, Status};
+
+/// What all calls of a server run on.
+pub(super) struct Backing<S> {
+    pub(super) service: S,
+    pub(super) store: Arc<dyn Store>,
+}
 
 /// A call that is to be run.
 pub(super) struct Job<S: Service> {
-    pub(super) service: Arc<S>,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) backing: Arc<Backing<S>>,
     pub(super) method: MethodId,
     pub(super) call: JobCall<S>,
     /// The largest encoded result that fits the client's frames.
@@ -40,7 +47,7 @@ pub(super) enum JobCall<S: Service> {
 /// A call of a method with neither `Tx` nor `View`. Apart from [`Job`], since its future is moved
 /// for every call and is so much smaller.
 pub(super) struct PlainJob<S: Service> {
-    pub(super) service: Arc<S>,
+    pub(super) backing: Arc<Backing<S>>,
     pub(super) decoded: S::Plain,
     /// Where the result is encoded.
     pub(super) buffer: Vec<u8>,
@@ -51,22 +58,12 @@ pub(super) struct PlainJob<S: Service> {
 /// How a plain call ended, and what was lent to it.
 pub(super) struct PlainEnd<S> {
     pub(super) answer: Answer,
-    pub(super) service: Arc<S>,
+    pub(super) backing: Arc<Backing<S>>,
 }
 
 impl<S> From<PlainEnd<S>> for Answer {
     fn from(ended: PlainEnd<S>) -> Answer {
         ended.answer
-    }
-}
-
-impl<S: Service> JobCall<S> {
-    /// What a write's record goes under.
-    pub(super) fn call_ref(&self) -> Option<&CallRef> {
-        match self {
-            JobCall::Write { call, .. } => Some(call),
-            JobCall::Read { .. } => None,
-        }
     }
 }
 
@@ -78,8 +75,8 @@ impl<S: Service> Job<S> {
     pub(super) fn run(mut self) -> impl Future<Output = Answer> + Send + 'static {
         async move {
             let run = Run {
-                service: &*self.service,
-                store: &self.store,
+                service: &self.backing.service,
+                store: &self.backing.store,
                 method: self.method,
                 max_result: self.max_result,
             };
@@ -91,7 +88,7 @@ impl<S: Service> Job<S> {
                     (run.read(decoded, arguments).await, arguments)
                 }
             };
-            io_buffer::put_message(std::mem::take(arguments));
+            io_buffer::put_message(take(arguments));
             answer
         }
     }
@@ -103,7 +100,7 @@ impl<S: Service> PlainJob<S> {
     pub(super) fn run(self) -> impl Future<Output = PlainEnd<S>> + Send + 'static {
         async move {
             let ended = {
-                let mut business = pin!(self.service.plain(self.decoded));
+                let mut business = pin!(self.backing.service.plain(self.decoded));
                 std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
             };
             let encoded = match ended {
@@ -116,7 +113,7 @@ impl<S: Service> PlainJob<S> {
                 }
                 Err(refused) => refused,
             };
-            PlainEnd { answer, service: self.service }
+            PlainEnd { answer, backing: self.backing }
         }
     }
 }
@@ -208,7 +205,7 @@ impl<S: Service> Run<'_, S> {
                 std::future::poll_fn(|context| signal.poll(business.as_mut(), context)).await
             };
             let encoded = match ended {
-                Ok(response) => encode::<S>(&response, Vec::new(), self.max_result),
+                Ok(response) => encode::<S>(&response, io_buffer::take_message(), self.max_result),
                 Err(failure) => Err(refusal(failure)),
             };
             let (verdict, payload) = match encoded {
@@ -221,18 +218,25 @@ impl<S: Service> Run<'_, S> {
                 }
                 Err(refused) => return Ok(refused),
             };
-            let (reads, mut writes) = tx.into_parts();
-            RunSignal::put(signal);
+            let mut lists = tx.into_lists();
             if verdict == Verdict::BusinessError {
-                writes.clear();
+                lists.writes.clear();
             }
-            if writes.is_empty() && !(retry && kept(Rule::RecordOutcomeOfRetry)) {
-                return self.tentative(&reads, verdict, Payload::Owned(payload)).await;
+            if lists.writes.is_empty() && !(retry && kept(Rule::RecordOutcomeOfRetry)) {
+                let payload = Payload::Owned(payload);
+                let answer = self.tentative(&lists.reads, verdict, payload).await;
+                Spare::put(signal, lists);
+                return answer;
             }
+            // The store keeps it, and the table of calls does.
+            let shared = short_bytes::share(&payload);
+            io_buffer::put_message(payload);
             let result = match verdict {
-                Verdict::Success => Outcome::Success(payload.into()),
-                Verdict::BusinessError => Outcome::BusinessError(payload.into()),
+                Verdict::Success => Outcome::Success(shared),
+                Verdict::BusinessError => Outcome::BusinessError(shared),
             };
+            let (reads, writes) = (take(&mut lists.reads), take(&mut lists.writes));
+            Spare::put(signal, lists);
             let call = call.clone();
             answer_of(self.store.commit(Commit { call, reads, writes, result }).await)
         }
@@ -267,9 +271,11 @@ impl<S: Service> Run<'_, S> {
                     Ok(encoded) => encoded,
                     Err(refused) => return refused,
                 };
-                let reads = view.into_reads();
-                RunSignal::put(signal);
-                match self.tentative(&reads, verdict, Payload::Owned(payload)).await {
+                let lists = view.into_lists();
+                let payload = Payload::Owned(payload);
+                let answer = self.tentative(&lists.reads, verdict, payload).await;
+                Spare::put(signal, lists);
+                match answer {
                     Ok(answer) => return answer,
                     Err(Conflict) => yield_once().await,
                 }

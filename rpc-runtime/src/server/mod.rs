@@ -36,6 +36,7 @@ use tokio::task::JoinSet;
 
 pub use self::config::ServerConfig;
 use self::connection::Peer;
+use self::execute::Backing;
 use self::sessions::Sessions;
 pub use self::stats::ServerStats;
 use self::stats::{Counters, add};
@@ -57,7 +58,7 @@ pub struct Server<S: Service> {
 /// A server in the making: see [`Server::builder`].
 #[must_use = "a server takes no calls before it is bound and served"]
 pub struct ServerBuilder<S: Service> {
-    service: Arc<S>,
+    service: S,
     store: Arc<dyn Store>,
     config: ServerConfig,
     wall_clock: WallClock,
@@ -73,7 +74,8 @@ pub struct BindError {
 
 /// What all connections of a server share.
 struct Shared<S> {
-    service: Arc<S>,
+    backing: Arc<Backing<S>>,
+    uses_anchors: bool,
     store: Arc<dyn Store>,
     config: ServerConfig,
     schema: ServiceSchema,
@@ -134,7 +136,7 @@ impl<S: Service> Server<S> {
     /// Begins a server of `service` over `store`.
     pub fn builder(service: S, store: Arc<dyn Store>) -> ServerBuilder<S> {
         ServerBuilder {
-            service: Arc::new(service),
+            service,
             store,
             config: ServerConfig::default(),
             wall_clock: Box::new(WallTime::now),
@@ -235,7 +237,8 @@ impl<S: Service> ServerBuilder<S> {
             method_names[usize::from(method.id.0)] = method.name;
         }
         let shared = Arc::new(Shared {
-            service: self.service,
+            uses_anchors: self.store.uses_anchors(),
+            backing: Arc::new(Backing { service: self.service, store: Arc::clone(&self.store) }),
             store: self.store,
             config: self.config,
             schema,

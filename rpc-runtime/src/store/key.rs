@@ -1,15 +1,21 @@
 //! The name of a document.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, Hash, Hasher};
+use std::sync::{Arc, LazyLock};
 
 /// The checked name of a document in the store: its collection and its id within it, as
 /// `collection:id`.
 ///
 /// Cheap to clone. At most [`DocKey::MAX_LEN`] bytes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DocKey(Arc<str>);
+#[derive(Clone, PartialEq, Eq)]
+pub struct DocKey {
+    /// Of the name, so that tables need not read it.
+    hash: u64,
+    name: Arc<str>,
+}
 
 /// A document name that no store would take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,87 +39,142 @@ impl DocKey {
     /// # Errors
     /// If the id is empty or the whole is longer than [`DocKey::MAX_LEN`].
     pub fn new(collection: &'static str, id: &dyn fmt::Display) -> Result<DocKey, KeyError> {
-        NAMES.with(|names| match names.try_borrow_mut() {
-            Ok(mut names) => names.make(collection, id),
-            // The key's `Display` makes keys itself.
-            Err(_) => Names::new().make(collection, id),
-        })
+        DocKey::of(collection, id)
+    }
+
+    /// As [`new`](DocKey::new).
+    pub(crate) fn of<D: fmt::Display + ?Sized>(
+        collection: &'static str,
+        id: &D,
+    ) -> Result<DocKey, KeyError> {
+        use fmt::Write as _;
+        // A `Display` that makes names itself finds none here, and begins anew.
+        let mut names = NAMES.take().unwrap_or_default();
+        names.begin(collection);
+        write!(names.scratch, "{id}").expect("writing to a string cannot fail");
+        let made = names.end(collection);
+        NAMES.set(Some(names));
+        made
     }
 
     /// A name that was checked when it was stored.
     #[cfg(any(feature = "cas", feature = "embedded"))]
     pub(in crate::store) fn stored(name: &str) -> DocKey {
-        DocKey(name.into())
+        DocKey { hash: hash(name), name: name.into() }
     }
 
     /// The whole name, `collection:id`.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+}
+
+/// Keyed at random: who chooses names cannot choose their hashes.
+static HASHES: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
+
+fn hash(name: &str) -> u64 {
+    HASHES.hash_one(name)
+}
+
+impl Hash for DocKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialOrd for DocKey {
+    fn partial_cmp(&self, other: &DocKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By name.
+impl Ord for DocKey {
+    fn cmp(&self, other: &DocKey) -> Ordering {
+        self.name.cmp(&other.name)
     }
 }
 
 thread_local! {
-    static NAMES: RefCell<Names> = const { RefCell::new(Names::new()) };
+    static NAMES: Cell<Option<Box<Names>>> = const { Cell::new(None) };
 }
 
-/// How many of the last names are kept on each thread: what a call touches.
-const RECENT: usize = 4;
+/// How many names are kept on each thread.
+const KEPT: usize = 1 << 11;
+/// How many of them may have the same lowest bits of their hashes: so many that a few dozen names
+/// never crowd each other out.
+const ALIKE: usize = 8;
 
-/// The last names that were made: a call names the same document as its anchor, when it reads it
-/// and when it writes it.
+/// Names that were made before: a call names the same document as its anchor, when it reads it and
+/// when it writes it, and others name it again soon.
 struct Names {
     /// Where names are put together.
     scratch: String,
-    /// The latest first.
-    recent: Vec<DocKey>,
+    /// `ALIKE` places for each value of the lowest bits.
+    kept: Vec<Option<DocKey>>,
+    /// Where the latest is.
+    latest: usize,
+    /// Which place the next name takes where all are taken.
+    next: usize,
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names { scratch: String::new(), kept: vec![None; KEPT], latest: 0, next: 0 }
+    }
 }
 
 impl Names {
-    const fn new() -> Names {
-        Names { scratch: String::new(), recent: Vec::new() }
+    fn begin(&mut self, collection: &'static str) {
+        self.scratch.clear();
+        self.scratch.push_str(collection);
+        self.scratch.push(':');
     }
 
-    fn make(
-        &mut self,
-        collection: &'static str,
-        id: &dyn fmt::Display,
-    ) -> Result<DocKey, KeyError> {
-        use fmt::Write as _;
-        let name = &mut self.scratch;
-        name.clear();
-        name.push_str(collection);
-        name.push(':');
-        let start = name.len();
-        write!(name, "{id}").expect("writing to a string cannot fail");
-        if name.len() == start {
+    /// The name that is put together.
+    fn end(&mut self, collection: &'static str) -> Result<DocKey, KeyError> {
+        let name = &*self.scratch;
+        if let Some(latest) = &self.kept[self.latest]
+            && *latest.name == *name
+        {
+            return Ok(latest.clone());
+        }
+        if name.len() <= collection.len() + 1 {
             return Err(KeyError::Empty(collection));
         }
         if name.len() > DocKey::MAX_LEN {
-            let size = name.len();
-            let shown = name.chars().take(32).collect();
+            let (shown, size) = (name.chars().take(32).collect(), name.len());
             self.scratch = String::new();
             return Err(KeyError::TooLong(shown, size));
         }
-        if let Some(known) = self.recent.iter().find(|known| *known.0 == **name) {
-            return Ok(known.clone());
-        }
-        let key = DocKey(name.as_str().into());
-        self.recent.truncate(RECENT - 1);
-        self.recent.insert(0, key.clone());
-        Ok(key)
+        let hash = hash(name);
+        let start = hash as usize % (KEPT / ALIKE) * ALIKE;
+        let places = &mut self.kept[start..start + ALIKE];
+        let known = places.iter().position(|place| match place {
+            Some(known) => known.hash == hash && *known.name == *name,
+            None => true,
+        });
+        let index = known.unwrap_or_else(|| {
+            self.next = (self.next + 1) % ALIKE;
+            places[self.next] = None;
+            self.next
+        });
+        self.latest = start + index;
+        let key = places[index].get_or_insert_with(|| DocKey { hash, name: name.into() });
+        Ok(key.clone())
     }
 }
 
 impl fmt::Display for DocKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
 impl fmt::Debug for DocKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -130,7 +191,36 @@ mod tests {
             let key = DocKey::new("account", id).unwrap();
             assert_eq!(key.as_str(), format!("account:{id}"), "made anew or known");
         }
+        let many: Vec<String> = (0..3 * KEPT).map(|id| id.to_string()).collect();
+        for id in many.iter().chain(&many) {
+            assert_eq!(DocKey::new("account", id).unwrap().as_str(), format!("account:{id}"));
+        }
         let long = "x".repeat(DocKey::MAX_LEN);
         assert!(matches!(DocKey::new("account", &long), Err(KeyError::TooLong(_, 248))));
+    }
+
+    #[test]
+    fn a_name_is_made_while_another_is() {
+        struct Nested;
+        impl fmt::Display for Nested {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "in-{}", DocKey::new("inner", &"x").map_err(|_| fmt::Error)?)
+            }
+        }
+        assert_eq!(DocKey::new("outer", &Nested).unwrap().as_str(), "outer:in-inner:x");
+        assert_eq!(DocKey::new("outer", &"y").unwrap().as_str(), "outer:y");
+    }
+
+    #[test]
+    fn names_are_ordered_and_told_apart_as_text() {
+        let mut keys: Vec<DocKey> =
+            ["c", "a", "b"].map(|id| DocKey::new("account", &id).unwrap()).into();
+        keys.sort();
+        assert_eq!(
+            keys.iter().map(DocKey::as_str).collect::<Vec<_>>(),
+            ["account:a", "account:b", "account:c"]
+        );
+        assert_eq!(keys[0], DocKey { hash: hash("account:a"), name: "account:a".into() });
+        assert_ne!(keys[0], keys[1]);
     }
 }

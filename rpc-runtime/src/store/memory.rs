@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, HashMap, Lease, LookUp,
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, HashMap, Lease, LookUp, Outcome,
     ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
@@ -65,9 +65,8 @@ impl sealed::Sealed for MemoryStore {}
 
 impl Store for MemoryStore {
     fn read<'a>(&'a self, key: &'a DocKey) -> StoreFuture<'a, Result<Versioned, StoreError>> {
-        let document = self.lock().documents.get(key).cloned();
-        StoreFuture::ready(Ok(match document {
-            Some((version, body)) => Versioned::new(version, Some(body)),
+        StoreFuture::ready(Ok(match self.lock().documents.get(key) {
+            Some((version, body)) => Versioned::new(*version, Some(body.clone())),
             None => Versioned::new(Version(0), None),
         }))
     }
@@ -76,7 +75,7 @@ impl Store for MemoryStore {
         &'a self,
         reads: &'a [ReadVersion],
     ) -> StoreFuture<'a, Result<Confirm, StoreError>> {
-        let consistent = reads.len() < 2 || self.lock().all_hold(reads);
+        let consistent = reads.len() < 2 || all_hold(&self.lock().documents, reads);
         StoreFuture::ready(Ok(if consistent { Confirm::Consistent } else { Confirm::Changed }))
     }
 
@@ -86,6 +85,10 @@ impl Store for MemoryStore {
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
         StoreFuture::ready(limits::check(&commit).map(|()| self.lock().commit(commit)))
+    }
+
+    fn uses_anchors(&self) -> bool {
+        false
     }
 
     fn open_session<'a>(
@@ -131,10 +134,12 @@ impl Store for MemoryStore {
     }
 }
 
+type Documents = HashMap<DocKey, (Version, Bytes)>;
+
 #[derive(Debug)]
 struct State {
     sessions: Sessions<Records>,
-    documents: HashMap<DocKey, (Version, Bytes)>,
+    documents: Documents,
     /// The number of the last commit, which is the version of what it wrote.
     last: u64,
 }
@@ -154,38 +159,43 @@ impl State {
 
     fn commit(&mut self, commit: Commit) -> CommitOutcome {
         let Commit { call, reads, writes, result } = commit;
-        let found = self.look_up(&call);
-        match if kept(Rule::CheckIdAtCommit) { found } else { LookUp::Unknown } {
-            LookUp::Recorded(outcome) => return CommitOutcome::Recorded(outcome),
-            LookUp::Refused(refusal) => return CommitOutcome::Refused(refusal),
-            LookUp::Unknown => {}
-        }
-        if !self.all_hold(&reads) && kept(Rule::CompareReads) {
+        let State { sessions, documents, last } = self;
+        let checks = kept(Rule::CheckIdAtCommit);
+        let session = match sessions.admit_mut(&call) {
+            Ok(session) => match settle(&call, session.kept.get(call.id.seq)) {
+                Settled::Recorded(outcome) if checks => {
+                    return CommitOutcome::Recorded(Committed::new(outcome.clone()));
+                }
+                Settled::Refused(refusal) if checks => return CommitOutcome::Refused(refusal),
+                _ => Some(session),
+            },
+            Err(refusal) if checks => return CommitOutcome::Refused(refusal),
+            Err(_) => sessions.get_mut(call.id.client),
+        };
+        if !all_hold(documents, &reads) && kept(Rule::CompareReads) {
             return CommitOutcome::Conflict;
         }
-        self.last += 1;
-        let version = Version(self.last);
+        *last += 1;
+        let version = Version(*last);
         let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
         for write in writes.into_iter().take(legs) {
             match write.body {
-                Some(body) => self.documents.insert(write.key, (version, body)),
-                None => self.documents.remove(&write.key),
+                Some(body) => documents.insert(write.key, (version, body)),
+                None => documents.remove(&write.key),
             };
         }
-        if let Some(session) = self.sessions.get_mut(call.id.client) {
+        if let Some(session) = session {
             record(session, &call, result.clone());
         }
         CommitOutcome::Committed(Committed::new(result))
     }
-
-    fn all_hold(&self, reads: &[ReadVersion]) -> bool {
-        reads.iter().all(|read| {
-            read.still_holds(self.documents.get(&read.key).map(|(version, _)| *version))
-        })
-    }
 }
 
-fn record(session: &mut Session<Records>, call: &CallRef, outcome: super::Outcome) {
+fn all_hold(documents: &Documents, reads: &[ReadVersion]) -> bool {
+    reads.iter().all(|read| read.still_holds(documents.get(&read.key).map(|(version, _)| *version)))
+}
+
+fn record(session: &mut Session<Records>, call: &CallRef, outcome: Outcome) {
     if !kept(Rule::KeepRecordsUntilAcked) {
         session.kept = Records::default();
     }
@@ -199,7 +209,6 @@ fn record(session: &mut Session<Records>, call: &CallRef, outcome: super::Outcom
 mod tests {
     use super::*;
     use crate::id::{ArgumentHash, Attempt, CallId, Seq};
-    use crate::store::Outcome;
 
     #[test]
     fn records_go_with_their_acknowledgement_and_with_their_session() {
@@ -218,7 +227,12 @@ mod tests {
                 watermark: Seq(watermark),
             };
             let result = Outcome::Success(Bytes::new());
-            state.commit(Commit { call, reads: vec![], writes: vec![], result });
+            state.commit(Commit {
+                call: call.clone(),
+                reads: Vec::new(),
+                writes: Vec::new(),
+                result,
+            });
             let records = &state.sessions.get_mut(session.client).unwrap().kept;
             assert_eq!(records.len(), kept, "after call {seq}");
         }

@@ -79,6 +79,12 @@ pub trait Store: Send + Sync + 'static + sealed::Sealed {
     /// that was read has changed. All or nothing, and durable before it answers.
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>>;
 
+    /// Whether it has a use for [`CallRef::anchor`].
+    #[doc(hidden)]
+    fn uses_anchors(&self) -> bool {
+        true
+    }
+
     /// A call that has met a [`CommitOutcome::Conflict`] ends without another commit: what the store
     /// keeps for its next run others may have. A courtesy to them; nothing depends on it.
     fn give_up(&self, _call: &CallRef) {}
@@ -216,6 +222,12 @@ impl ReadVersion {
         }
     }
 
+    /// The read of this document, and its body.
+    pub(crate) fn taken(key: DocKey, document: Versioned) -> (ReadVersion, Option<Bytes>) {
+        let Versioned { version, body, memo } = document;
+        (ReadVersion { key, version, present: body.is_some(), memo }, body)
+    }
+
     /// What the store wanted to be given back.
     #[cfg(feature = "cas")]
     pub(in crate::store) fn memo<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
@@ -287,7 +299,8 @@ pub struct CallRef {
     /// The hash of its method and arguments.
     pub hash: ArgumentHash,
     /// The document that carries the call's record where records lie in documents. `None`: the
-    /// call names none, and gets a document of its own where one is needed.
+    /// call names none, and gets a document of its own where one is needed; or its store has no use
+    /// for one.
     pub anchor: Option<DocKey>,
     /// The first call of the session that its client has not completed: everything below is
     /// acknowledged, its record may go, and it is never executed again.

@@ -177,19 +177,27 @@ impl<X: Default> Sessions<X> {
     /// The session of a call that it does not refuse.
     pub(super) fn admit(&self, call: &CallRef) -> Result<&Session<X>, Refusal> {
         let session = self.by_client.get(&call.id.client).ok_or(Refusal::SessionClosed)?;
-        match call.incarnation.cmp(&session.incarnation) {
-            Ordering::Less if kept(Rule::FenceIncarnations) => Err(Refusal::Fenced),
-            // No store has let this life begin.
-            Ordering::Greater => Err(Refusal::SessionClosed),
-            _ if call.id.seq < session.watermark && kept(Rule::StaleAfterAck) => {
-                Err(Refusal::Stale)
-            }
-            _ => Ok(session),
-        }
+        session.admit(call).map(|()| session)
+    }
+
+    /// As [`admit`](Sessions::admit), for a change.
+    pub(super) fn admit_mut(&mut self, call: &CallRef) -> Result<&mut Session<X>, Refusal> {
+        let session = self.by_client.get_mut(&call.id.client).ok_or(Refusal::SessionClosed)?;
+        session.admit(call).map(|()| session)
     }
 }
 
 impl<X> Session<X> {
+    fn admit(&self, call: &CallRef) -> Result<(), Refusal> {
+        match call.incarnation.cmp(&self.incarnation) {
+            Ordering::Less if kept(Rule::FenceIncarnations) => Err(Refusal::Fenced),
+            // No store has let this life begin.
+            Ordering::Greater => Err(Refusal::SessionClosed),
+            _ if call.id.seq < self.watermark && kept(Rule::StaleAfterAck) => Err(Refusal::Stale),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes over what the client acknowledges. Says whether the watermark moved; it never moves
     /// back.
     pub(super) fn acknowledge(&mut self, watermark: Seq) -> bool {

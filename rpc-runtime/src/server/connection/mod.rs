@@ -23,7 +23,7 @@ use tokio::time::Sleep;
 
 use self::request::Batch;
 use super::Shared;
-use super::execute::{Job, PlainEnd, PlainJob};
+use super::execute::{Backing, Job, PlainEnd, PlainJob};
 use super::sessions::Session;
 use super::stats::Tally;
 use crate::id::Identity;
@@ -81,7 +81,7 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
     stage: Pin<Box<Option<F>>>,
     plain_stage: Pin<Box<Option<P>>>,
     /// Lent to each plain call and taken back: to count it up and down for every call is not free.
-    service: Option<Arc<S>>,
+    backing: Option<Arc<Backing<S>>>,
     make: M,
     make_plain: N,
     /// What was counted since the server's counters were told.
@@ -118,7 +118,7 @@ where
             timer_at: Time::NEVER,
             stage: Box::pin(None),
             plain_stage: Box::pin(None),
-            service: None,
+            backing: None,
             make,
             make_plain,
             tally: Tally::default(),

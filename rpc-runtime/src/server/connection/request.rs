@@ -17,7 +17,7 @@ use crate::id::{ArgumentHash, Attempt, CallId, MethodId, Seq};
 use crate::io_buffer;
 use crate::protocol::server::{Admission, Answer, Incoming, RunNumber};
 use crate::service::{Kind, Request, Service};
-use crate::store::{CallRef, KeyError, Outcome};
+use crate::store::{CallRef, DocKey, KeyError, Outcome};
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
 
@@ -212,44 +212,45 @@ where
             Ok(decoded) => decoded,
             Err(error) => return Some(bad_arguments(&error)),
         };
-        let (max_result, span) = (self.agreement.max_result(), self.span(order));
-        let call = match decoded {
+        let max_result = self.agreement.max_result();
+        let span = self.span(order);
+        let (call, anchor) = match decoded {
             Request::Plain(decoded) => {
-                let service = self.service.take();
-                let service = service.unwrap_or_else(|| Arc::clone(&self.server.service));
-                let job = PlainJob { service, decoded, buffer, max_result };
+                let lent = self.backing.take();
+                let backing = lent.unwrap_or_else(|| Arc::clone(&self.server.backing));
+                let job = PlainJob { backing, decoded, buffer, max_result };
                 let (stage, make) = (&mut self.plain_stage, &self.make_plain);
                 return match launch(stage, make, job, &span, context) {
-                    Ok(PlainEnd { answer, service }) => {
-                        self.service = Some(service);
+                    Ok(PlainEnd { answer, backing }) => {
+                        self.backing = Some(backing);
                         Some(answer)
                     }
                     Err(parked) => self.park(parked, span, order, None),
                 };
             }
-            Request::Read(decoded) => JobCall::Read {
-                decoded: Some(decoded),
-                arguments: io_buffer::copy(order.arguments),
-            },
-            Request::Write(decoded) => match self.call_ref(order, moment, &decoded) {
-                Ok(call) => {
+            Request::Read(decoded) => {
+                let arguments = io_buffer::copy(order.arguments);
+                (JobCall::Read { decoded: Some(decoded), arguments }, None)
+            }
+            Request::Write(decoded) => match self.anchor(&decoded) {
+                Ok(anchor) => {
+                    let arguments = io_buffer::copy(order.arguments);
+                    let call = self.call_ref(order, moment, anchor.clone());
                     let retry = order.attempt.is_retry();
-                    JobCall::Write {
-                        decoded: Some(decoded),
-                        arguments: io_buffer::copy(order.arguments),
-                        call,
-                        retry,
-                    }
+                    let decoded = Some(decoded);
+                    (JobCall::Write { decoded, arguments, call, retry }, Some(anchor))
                 }
                 Err(error) => return Some(bad_arguments(&error)),
             },
         };
-        let record_under = call.call_ref().cloned();
-        let (service, store) = (Arc::clone(&self.server.service), Arc::clone(&self.server.store));
-        let job = Job { service, store, method: order.method, call, max_result };
+        let backing = Arc::clone(&self.server.backing);
+        let job = Job { backing, method: order.method, call, max_result };
         match launch(&mut self.stage, &self.make, job, &span, context) {
             Ok(answer) => Some(answer),
-            Err(parked) => self.park(parked, span, order, record_under),
+            Err(parked) => {
+                let record_under = anchor.map(|anchor| self.call_ref(order, moment, anchor));
+                self.park(parked, span, order, record_under)
+            }
         }
     }
 
@@ -307,30 +308,32 @@ where
         None
     }
 
-    fn call_ref(
-        &self,
-        order: &Order<'_>,
-        moment: &Moment,
-        write: &S::Write,
-    ) -> Result<CallRef, KeyError> {
-        Ok(CallRef {
+    /// The anchor of a call, if the store has a use for one. That it can be a document's name holds
+    /// for every store.
+    fn anchor(&self, write: &S::Write) -> Result<Option<DocKey>, KeyError> {
+        Ok(S::anchor(write)?.filter(|_| self.server.uses_anchors))
+    }
+
+    fn call_ref(&self, order: &Order<'_>, moment: &Moment, anchor: Option<DocKey>) -> CallRef {
+        CallRef {
             id: CallId { client: self.session.id.client, seq: order.seq },
             incarnation: self.session.incarnation(),
             attempt: order.attempt,
             born: moment.wall(&self.server.wall_clock) - order.age,
             hash: order.hash,
-            anchor: S::anchor(write)?,
+            anchor,
             watermark: order.watermark,
-        })
+        }
     }
 
     /// Records an outcome without running the business.
     fn record(&self, order: &Order<'_>, moment: &Moment, run: RunNumber, outcome: Outcome) {
         let seq = order.seq;
         let call = match S::decode(order.method, order.arguments) {
-            Ok(Request::Write(write)) => {
-                self.call_ref(order, moment, &write).map_err(|error| error.to_string())
-            }
+            Ok(Request::Write(write)) => match self.anchor(&write) {
+                Ok(anchor) => Ok(self.call_ref(order, moment, anchor)),
+                Err(error) => Err(error.to_string()),
+            },
             Ok(_) => Err("only writes are recorded".to_owned()),
             Err(error) => Err(error.to_string()),
         };

@@ -222,6 +222,10 @@ impl Store for EmbeddedStore {
         StoreFuture::wait(self.shared.commit(commit))
     }
 
+    fn uses_anchors(&self) -> bool {
+        false
+    }
+
     fn open_session<'a>(
         &'a self,
         identity: &'a Identity,
