@@ -11,12 +11,14 @@
 //! | `network.rs`, `connection.rs` | the [`Network`], which cuts streams into frames and obeys a script |
 //! | `frame.rs` | a [`Frame`] on its way, and its [`Fate`] |
 //! | `trace.rs` | what happened, to assert on and to print |
+//! | `journal.rs` | what a client remembers across a crash |
 //! | `ledger.rs` | the service that is called |
 //! | `gates.rs` | where its calls can be made to wait |
 
 mod connection;
 mod frame;
 mod gates;
+mod journal;
 mod ledger;
 mod network;
 mod run;
@@ -34,6 +36,7 @@ use tokio::task::JoinHandle;
 
 pub use self::frame::{Fate, Frame};
 pub use self::gates::{Gate, Gates, Point};
+pub use self::journal::Disk;
 pub use self::ledger::{
     Account, Book, Insufficient, Ledger, LedgerClient, LedgerOn, LedgerServer, Sum,
 };
@@ -159,6 +162,30 @@ impl World {
             .expect("at least one server runs");
         self.pause(1).await;
         client
+    }
+
+    /// A client with a journal on this disk, connected to all of these servers.
+    pub async fn client_on(&self, name: &str, disk: &Disk, servers: &[&str]) -> LedgerClient {
+        let client = rpc::Client::builder()
+            .config(World::client_config())
+            .connector(self.network.connector(name))
+            .journal(disk.next_life())
+            .connect(servers.iter().copied())
+            .await
+            .expect("at least one server runs");
+        self.pause(1).await;
+        client
+    }
+
+    /// The process of a client dies, with its journal as it is on the disk: not a word of goodbye.
+    pub async fn kill(&self, name: &str, disk: &Disk, client: LedgerClient, servers: &[&str]) {
+        self.network.note(format!("{name} dies"));
+        disk.end_life();
+        for server in servers {
+            self.network.cut(name, server);
+        }
+        drop(client);
+        self.pause(1).await;
     }
 
     /// Lets virtual milliseconds pass.

@@ -46,6 +46,26 @@ pub(crate) const ALL: &[(&str, fn())] = &[
         "client_crash_journalled_client::a_call_keeps_the_id_of_its_session",
         client_crash_journalled_client::a_call_keeps_the_id_of_its_session,
     ),
+    (
+        "client_crash_journalled_client::the_next_life_is_told_what_the_earlier_was_not",
+        client_crash_journalled_client::the_next_life_is_told_what_the_earlier_was_not,
+    ),
+    (
+        "client_crash_journalled_client::what_is_not_written_down_is_not_sent",
+        client_crash_journalled_client::what_is_not_written_down_is_not_sent,
+    ),
+    (
+        "client_crash_journalled_client::what_may_be_forgotten_is_not_told",
+        client_crash_journalled_client::what_may_be_forgotten_is_not_told,
+    ),
+    (
+        "client_crash_journalled_client::the_next_life_has_numbers_of_its_own",
+        client_crash_journalled_client::the_next_life_has_numbers_of_its_own,
+    ),
+    (
+        "client_crash_journalled_client::a_client_that_is_closed_leaves_nothing_open",
+        client_crash_journalled_client::a_client_that_is_closed_leaves_nothing_open,
+    ),
     ("client_crash_volatile_client", client_crash_volatile_client::client_crash_volatile_client),
     ("connection_cut_anywhere", connection_cut_anywhere::connection_cut_anywhere),
     ("determinism", determinism::determinism),

@@ -296,15 +296,14 @@ impl Core {
         kept.ended = Some(Settled { id, attempts, outcome: outcome.clone(), payload });
     }
 
-    /// The outcome of an unnamed call is with its caller, or with nobody. A row that is open stays: its
-    /// call is the next life's.
+    /// The outcome of an unnamed call is with its caller, or with nobody: its row goes with the next
+    /// batch, which nobody makes haste for. A row that is open stays: its call is the next life's.
     pub(super) fn forget_unnamed(&mut self, seq: Seq) {
         let Some(journal) = self.journal.as_deref_mut() else { return };
         let is_done = |kept: &Kept| kept.name.is_none() && kept.ended.is_some();
         if journal.calls.get(&seq).is_some_and(is_done) {
             journal.changes.push(row::remove(seq.0));
             self.forget_row(seq);
-            self.note_changes();
         }
     }
 
