@@ -93,6 +93,23 @@ impl Caller {
         });
     }
 
+    /// A call whose end was told in an earlier life of its client: it has ended so in this one too.
+    pub(super) async fn run_again(self, known: Ended) {
+        let plan = self.hub.with(|state| state.calls.all[usize::from(self.number)].plan);
+        let told = self.ask(&plan, Asked::InNextLife).await;
+        if !matches!(&told, Some(Told::Ended(ended)) if *ended == known) {
+            self.hub.with(|state| {
+                let now = match told {
+                    Some(Told::Ended(ended)) => ended.to_string(),
+                    _ => "unknown".to_owned(),
+                };
+                state.fail("the next life is told the same", || {
+                    format!("{} was {known}, and is {now}", reference(self.number))
+                });
+            });
+        }
+    }
+
     fn say(&self, state: &mut State, text: impl FnOnce() -> String) {
         let client = self.client;
         state.trace.push(state.now, || Line::Call { client, text: text() });
@@ -182,6 +199,10 @@ impl Caller {
                 state.fail("a call ends in time", || format!("{number} took {took} of {most} ms"));
             }
         });
+        if let Err(CallError::OutcomeUnknown(_, Unknown::JournalFailed(_))) = ended {
+            // Its client is dead, and it is about to go too.
+            std::future::pending::<()>().await;
+        }
         Some(match ended {
             Ok(value) => Told::Ended(done(value)),
             Err(CallError::Business(error)) => Told::Ended(Ended::No(error.into())),

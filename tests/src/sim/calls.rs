@@ -70,6 +70,18 @@ impl Calls {
         its.map(|(number, _)| number).collect()
     }
 
+    /// The calls whose end a client was told and remembers, in a life that is not its first.
+    pub(super) fn told_in_earlier_lives(&self, client: u8, life: u32) -> Vec<(u8, Ended)> {
+        if life == 0 || !self.remembers(client) {
+            return Vec::new();
+        }
+        let its = (0u8..).zip(&self.all).filter(|(_, call)| {
+            let is_kept = matches!(call.ended, Some(Ended::Done { .. } | Ended::No(_)));
+            call.client == client && call.plan.ask.is_write() && is_kept
+        });
+        its.filter_map(|(number, call)| Some((number, call.ended.clone()?))).collect()
+    }
+
     /// Whether a client remembers its calls.
     pub(super) fn remembers(&self, client: u8) -> bool {
         self.remembering[usize::from(client)]

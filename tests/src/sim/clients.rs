@@ -43,14 +43,20 @@ fn config(hub: &Hub, client: u8, life: u32) -> ClientConfig {
 pub(super) async fn live(hub: Arc<Hub>, client: u8, life: u32) {
     let plan = &hub.plan.clients[usize::from(client)];
     let calls = hub.with(|state| state.calls.to_make(client));
-    let Some(first) = calls.first() else { return };
-    let first = *first;
+    let told = hub.with(|state| state.calls.told_in_earlier_lives(client, life));
+    let Some(first) = calls.first().copied().or(told.first().map(|(number, _)| *number)) else {
+        return;
+    };
     let bank = connect(&hub, client, life).await;
     let began = hub.with(|state| {
         let first_at = state.calls.all[usize::from(first)].plan.at_ms;
         state.now.saturating_sub(u64::from(first_at))
     });
     let mut callers = JoinSet::new();
+    for (number, known) in told {
+        let caller = Caller { hub: Arc::clone(&hub), bank: bank.clone(), client, life, number };
+        callers.spawn(caller.run_again(known));
+    }
     for number in calls {
         let at =
             hub.with(|state| began + u64::from(state.calls.all[usize::from(number)].plan.at_ms));

@@ -50,7 +50,7 @@ impl Totals {
         lacks
     }
 
-    fn must_happen(&self) -> [(&'static str, u64); 12] {
+    fn must_happen(&self) -> [(&'static str, u64); 13] {
         let figures = &self.figures;
         [
             ("new record", figures.recorded),
@@ -65,6 +65,7 @@ impl Totals {
             ("server crash", figures.server_crashes),
             ("stall", figures.stalls),
             ("client crash", figures.client_crashes),
+            ("call gone on with", figures.gone_on_with),
         ]
     }
 }
@@ -91,6 +92,6 @@ mod tests {
     #[test]
     fn nothing_is_not_enough() {
         let lacks = Totals::default().lacks();
-        assert_eq!(lacks.len(), pairs().len() + 1 + 12);
+        assert_eq!(lacks.len(), pairs().len() + 1 + 13);
     }
 }

@@ -42,12 +42,13 @@ impl Core {
         let refused = |why: &str| {
             Err(NotStarted::Start(StartError::Refused(NotExecuted::Unnameable(why.to_owned()))))
         };
-        if self.closed {
-            return Err(NotStarted::Start(StartError::Refused(self.closed_reason())));
-        }
         let Some(journal) = self.journal.as_deref() else {
             return refused("the client has no journal: give it one with ClientBuilder::journal");
         };
+        // Whoever has the name may have been executed, whatever has become of the client.
+        if self.closed && !journal.names.contains_key(name) {
+            return Err(NotStarted::Start(StartError::Refused(self.closed_reason())));
+        }
         if kind != Kind::Write {
             return refused("only writes have names, since only they must not be made twice");
         }
@@ -85,6 +86,13 @@ impl Core {
         }
         if let Some(ended) = &kept.ended {
             return Err(ended.clone());
+        }
+        if self.closed {
+            let outcome = CallOutcome::unknown(match self.closed_reason() {
+                NotExecuted::JournalFailed(why) => Unknown::JournalFailed(why),
+                _ => Unknown::ClientClosed,
+            });
+            return Err(Settled { id, attempts: 0, outcome, payload: Vec::new() });
         }
         self.take_over(now, seq, deadline, waker).ok_or_else(|| {
             let outcome = CallOutcome::unknown(Unknown::AwaitedElsewhere);

@@ -450,6 +450,29 @@ fn a_client_that_closes_leaves_what_is_open_to_its_next_life() {
     assert_eq!(life.sent(), [(seq.0, AHEAD + 1, false)]);
 }
 
+/// Found by the simulation: a client whose journal has failed is closed, but its earlier life may
+/// have sent the call.
+#[test]
+fn an_open_call_of_a_client_that_ended_is_never_said_not_to_be_executed() {
+    let ends: [fn(&mut Life); 2] =
+        [|life| life.core.handle_close(), |life| life.core.handle_journal_failed("no room")];
+    for (end, expected) in
+        ends.into_iter().zip([Unknown::ClientClosed, Unknown::JournalFailed("no room".to_owned())])
+    {
+        let mut life = Life::first();
+        life.named("invoice", b"args").unwrap();
+        life.write();
+        let mut life = life.next();
+        end(&mut life);
+        let Err(NotStarted::Settled(known)) = life.named("invoice", b"args") else {
+            panic!("it may have been executed")
+        };
+        assert_eq!(known.outcome, CallOutcome::unknown(expected));
+        let new = life.named("other", b"args");
+        let Err(NotStarted::Start(StartError::Refused(_))) = new else { panic!("{new:?}") };
+    }
+}
+
 #[test]
 fn a_session_that_ends_ends_its_calls_in_the_journal_too() {
     let mut life = Life::first();
