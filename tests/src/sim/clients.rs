@@ -44,13 +44,16 @@ pub(super) async fn live(hub: Arc<Hub>, client: u8, life: u32) {
     let plan = &hub.plan.clients[usize::from(client)];
     let calls = hub.with(|state| state.calls.to_make(client));
     let told = hub.with(|state| state.calls.told_in_earlier_lives(client, life));
-    let Some(first) = calls.first().copied().or(told.first().map(|(number, _)| *number)) else {
+    if calls.is_empty() && told.is_empty() {
         return;
-    };
+    }
     let bank = connect(&hub, client, life).await;
+    // The first call that is new is made at once, and those of an earlier life are.
     let began = hub.with(|state| {
-        let first_at = state.calls.all[usize::from(first)].plan.at_ms;
-        state.now.saturating_sub(u64::from(first_at))
+        let calls = calls.iter().map(|number| &state.calls.all[usize::from(*number)]);
+        let first_at =
+            calls.filter(|call| call.invoked.is_none()).map(|call| call.plan.at_ms).min();
+        state.now.saturating_sub(u64::from(first_at.unwrap_or(u32::MAX)))
     });
     let mut callers = JoinSet::new();
     for (number, known) in told {
