@@ -12,7 +12,8 @@ use super::{Change, Journal, JournalError, JournalFuture};
 use crate::disk;
 
 /// A journal in a file of the embedded store's engine (redb). One client at a time may have it
-/// open; the operating system lets go of it when its process ends, however it ends.
+/// open; the operating system lets go of it when its process ends, however it ends. Only its owner may
+/// read it, since it holds the secret of the client's session.
 ///
 /// A write costs a transaction of the engine, with its sync. What many calls have to write is
 /// written together, so a client with many calls in flight pays little for each.
@@ -115,7 +116,7 @@ impl Journal for FileJournal {
 /// half made could not be told from what is damaged.
 fn create(path: &Path) -> Result<(), JournalError> {
     let new = PathBuf::from(format!("{}.new", path.display()));
-    File::create(&new).map_err(|cause| io_error(&new, "create", cause))?;
+    create_private(&new).map_err(|cause| io_error(&new, "create", cause))?;
     let made = || -> Result<(), redb::Error> {
         let database = Builder::new().create_with_backend(FileBackend::new(
             OpenOptions::new().read(true).write(true).open(&new)?,
@@ -132,6 +133,19 @@ fn create(path: &Path) -> Result<(), JournalError> {
         _ => Path::new("."),
     };
     disk::sync_directory(directory).map_err(|cause| io_error(directory, "sync", cause))
+}
+
+/// An empty file that only its owner reads: the secret of a session will be in it.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    // It may be left over from a crash, with whatever rights it had.
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    Ok(file)
 }
 
 fn open_file(path: &Path) -> Result<Database, JournalError> {
@@ -245,5 +259,12 @@ mod tests {
         let scratch = Scratch::new("journal-half-made");
         fs::write(scratch.0.join("client.journal.new"), b"half").unwrap();
         FileJournal::open(scratch.file()).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+
+            let mode = fs::metadata(scratch.file()).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "the secret of the session is in it");
+        }
     }
 }

@@ -101,8 +101,10 @@ struct Kept {
     method: MethodId,
     /// A hash of the arguments.
     arguments: u64,
-    /// Attempts up to this one are written down.
+    /// Attempts up to this one are written down: none, before the call is.
     attempts: u32,
+    /// The same once all that is on its way there is written.
+    attempts_asked: u32,
     bytes: usize,
     /// How it ended, if its row says so.
     ended: Option<Settled>,
@@ -111,7 +113,8 @@ struct Kept {
 /// What goes on once something is written.
 #[derive(Debug)]
 enum Step {
-    Send(Seq),
+    /// This call, whose attempts up to this one are now written down.
+    Send(Seq, u32),
     Finish(Seq, CallOutcome, Vec<u8>),
     EnterSession,
     UseNumbers(Seq),
@@ -145,7 +148,7 @@ impl Core {
         let Some(journal) = self.journal.as_deref_mut() else { return };
         for step in journal.writing.take().unwrap_or_default() {
             match step {
-                Step::Send(seq) => self.send_journalled(now, seq),
+                Step::Send(seq, attempts) => self.send_journalled(now, seq, attempts),
                 Step::Finish(seq, outcome, payload) => self.finish(seq, outcome, &payload),
                 Step::EnterSession => self.enter_session(now),
                 Step::UseNumbers(numbers) => self.use_numbers(numbers),
@@ -211,8 +214,15 @@ impl Core {
         call.begin(new);
         call.state = CallState::Unwritten;
         self.unsent += 1;
-        let kept =
-            Kept { name: name.clone(), method, arguments, attempts: AHEAD, bytes, ended: None };
+        let kept = Kept {
+            name: name.clone(),
+            method,
+            arguments,
+            attempts: 0,
+            attempts_asked: AHEAD,
+            bytes,
+            ended: None,
+        };
         let journal = self.journal.as_deref_mut().expect("asked for by its caller");
         journal.bytes += bytes;
         journal.calls.insert(seq, kept);
@@ -221,7 +231,7 @@ impl Core {
         }
         self.write_open(seq);
         if !rule::kept(Rule::JournalBeforeSend) {
-            self.send_journalled(now, seq);
+            self.send_journalled(now, seq, AHEAD);
         }
         Ok(seq)
     }
@@ -235,12 +245,17 @@ impl Core {
         if call.attempts < kept.attempts {
             return false;
         }
-        kept.attempts = kept.attempts.saturating_add(AHEAD);
+        let is_asked = kept.attempts_asked > kept.attempts;
+        if !is_asked {
+            kept.attempts_asked = kept.attempts.saturating_add(AHEAD);
+        }
         self.unsend(seq, CallState::Unwritten);
         if let Some(call) = self.ring.pending_mut(seq) {
             call.next_at = Time::NEVER;
         }
-        self.write_open(seq);
+        if !is_asked {
+            self.write_open(seq);
+        }
         true
     }
 
@@ -353,15 +368,20 @@ impl Core {
             arguments: call.buffer.clone(),
             made_at: call.made_at.0,
             deadline: call.deadline.0,
-            attempts: kept.attempts,
+            attempts: kept.attempts_asked,
         };
         let row = call_row(&self.schema, kept.method, kept.name.clone(), body);
         journal.changes.push(row::put(seq.0, &row));
-        journal.steps.push(Step::Send(seq));
+        journal.steps.push(Step::Send(seq, kept.attempts_asked));
         self.note_changes();
     }
 
-    fn send_journalled(&mut self, now: Time, seq: Seq) {
+    fn send_journalled(&mut self, now: Time, seq: Seq, attempts: u32) {
+        if let Some(journal) = self.journal.as_deref_mut()
+            && let Some(kept) = journal.calls.get_mut(&seq)
+        {
+            kept.attempts = attempts;
+        }
         if self.ring.get(seq).is_none_or(|call| call.state != CallState::Unwritten) {
             return;
         }

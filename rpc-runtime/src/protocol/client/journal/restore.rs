@@ -127,7 +127,8 @@ impl Restored {
                 let call = OpenCall { method, arguments, made_at, deadline, attempts: used };
                 self.open.push((seq, call));
                 let attempts = used.saturating_add(AHEAD);
-                Kept { name, method, arguments: hash, attempts, bytes, ended: None }
+                let attempts_asked = attempts;
+                Kept { name, method, arguments: hash, attempts, attempts_asked, bytes, ended: None }
             }
             BodyRow::Ended { client, arguments, attempts, outcome, payload } => {
                 let bytes = ROW_BYTES + payload.len();
@@ -137,7 +138,8 @@ impl Restored {
                 if name.is_none() {
                     self.untold.push((seq, arguments, ended.clone()));
                 }
-                Kept { name, method, arguments, attempts, bytes, ended: Some(ended) }
+                let (attempts_asked, ended) = (attempts, Some(ended));
+                Kept { name, method, arguments, attempts, attempts_asked, bytes, ended }
             }
         };
         self.journal.bytes += kept.bytes;

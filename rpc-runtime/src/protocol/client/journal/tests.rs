@@ -255,6 +255,26 @@ fn attempts_beyond_what_is_written_down_wait_for_the_journal() {
     assert_eq!(life.sent(), [(1, AHEAD + 1, false)]);
 }
 
+/// The deadline sends a call at once, wherever it is: but not before its number is written down.
+#[test]
+fn a_deadline_makes_no_attempt_that_is_not_written_down() {
+    let mut life = Life::first();
+    let seq = life.pay();
+    life.write();
+    life.core.ring.get_mut(seq).unwrap().attempts = AHEAD;
+    life.sent();
+    let wait = life.core.ring.get(seq).unwrap().next_at.since(life.now);
+    life.pass(wait);
+    life.pong();
+    let changes = life.core.poll_journal().expect("more attempts are asked for");
+    let left = life.core.ring.get(seq).unwrap().deadline.since(life.now);
+    life.pass(left);
+    assert_eq!(life.sent(), [], "the journal is slow");
+    life.apply(changes);
+    life.core.handle_journalled(life.now);
+    assert_eq!(life.sent(), [(1, AHEAD + 1, true)]);
+}
+
 #[test]
 fn past_its_deadline_a_call_of_an_earlier_life_is_only_settled() {
     let mut life = Life::first();
