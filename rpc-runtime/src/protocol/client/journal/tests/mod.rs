@@ -1,14 +1,22 @@
 //! The client with a journal alone: one rule per test.
+//!
+//! | file | whose rules |
+//! | --- | --- |
+//! | `mod.rs` | what is written before what, and what the next life does |
+//! | `named.rs` | calls with names |
+//! | `rows.rs` | rows that do not fit |
+
+mod named;
+mod rows;
 
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::super::{ClientConfig, Core, EndpointId, Event, NotStarted, Restored, StartError};
-use super::row::{self, BodyRow, CallRow, HeadRow, OutcomeRow, SessionRow};
 use super::{AHEAD, CallOutcome, Settled};
 use crate::error::{NotExecuted, Unknown};
 use crate::id::{Attempt, CallId, ClientId, Incarnation, MethodId, Seq, SessionId, SessionSecret};
-use crate::journal::{Change, JournalError};
+use crate::journal::Change;
 use crate::schema::Schema;
 use crate::service::{Kind, MethodSchema, ServiceSchema};
 use crate::time::Time;
@@ -301,96 +309,6 @@ fn a_call_that_had_no_session_to_be_sent_in_is_as_good_as_new() {
 }
 
 #[test]
-fn a_name_stands_for_one_call() {
-    let mut life = Life::first();
-    let seq = life.named("invoice", b"args").unwrap();
-    life.write();
-    let elsewhere = life.named("invoice", b"args").unwrap_err();
-    let NotStarted::Settled(elsewhere) = elsewhere else { panic!("{elsewhere:?}") };
-    assert_eq!(elsewhere.outcome, CallOutcome::unknown(Unknown::AwaitedElsewhere));
-    life.answer(seq, 1, Status::Success);
-    life.write();
-    assert_eq!(life.told(seq), Some(CallOutcome::Success));
-    life.write();
-    let mut life = life.next();
-    for _ in 0..2 {
-        let NotStarted::Settled(known) = life.named("invoice", b"args").unwrap_err() else {
-            panic!("it has ended")
-        };
-        assert_eq!((known.outcome, &known.payload[..]), (CallOutcome::Success, &b"result"[..]));
-    }
-    let NotStarted::Settled(other) = life.named("invoice", b"other").unwrap_err() else {
-        panic!("the name is taken")
-    };
-    assert_eq!(other.outcome, CallOutcome::not_executed(NotExecuted::IdReused));
-    assert_eq!(life.core.journalled().len(), 1);
-    assert!(life.core.forget_named("invoice"));
-    assert!(!life.core.forget_named("invoice"));
-    life.write();
-    assert_eq!(life.rows.len(), 1);
-    assert_eq!(life.named("invoice", b"other").unwrap(), seq.next());
-}
-
-#[test]
-fn a_named_call_is_gone_on_with_in_the_next_life() {
-    let mut life = Life::first();
-    let seq = life.named("invoice", b"args").unwrap();
-    life.write();
-    let mut life = life.next();
-    assert_eq!(life.named("invoice", b"args").unwrap(), seq);
-    assert!(!life.core.forget_named("invoice"), "it has not ended");
-    assert_eq!(life.sent(), [(seq.0, AHEAD + 1, false)]);
-    life.answer(seq, AHEAD + 1, Status::BusinessError);
-    assert_eq!(life.told(seq), None);
-    life.write();
-    assert_eq!(life.told(seq), Some(CallOutcome::BusinessError));
-}
-
-#[test]
-fn a_dropped_named_call_can_be_asked_for() {
-    let mut life = Life::first();
-    let seq = life.named("invoice", b"args").unwrap();
-    life.write();
-    life.core.handle_dropped(seq);
-    assert_eq!(life.named("invoice", b"args").unwrap(), seq);
-    life.core.handle_dropped(seq);
-    life.answer(seq, 1, Status::Success);
-    life.core.handle_dropped(seq);
-    life.write();
-    assert!(matches!(life.named("invoice", b"args"), Err(NotStarted::Settled(_))));
-}
-
-#[test]
-fn what_was_not_executed_leaves_its_name_free() {
-    let mut life = Life::first();
-    let seq = life.named("invoice", b"args").unwrap();
-    life.write();
-    let aborted = Status::Aborted(crate::store::AbortReason::Deadline);
-    life.answer(seq, 1, aborted);
-    life.write();
-    assert!(matches!(life.told(seq), Some(CallOutcome::NotExecuted(_))));
-    assert_eq!(life.rows.len(), 1);
-    assert_eq!(life.named("invoice", b"other").unwrap(), seq.next());
-}
-
-#[test]
-fn names_are_refused_where_they_mean_nothing() {
-    let why = |started: Result<Seq, NotStarted>| match started {
-        Err(NotStarted::Start(StartError::Refused(NotExecuted::Unnameable(why)))) => why,
-        other => panic!("{other:?}"),
-    };
-    let mut life = Life::first();
-    assert!(why(life.named("", b"")).contains("1 to 256 bytes"));
-    assert!(why(life.named(&"x".repeat(257), b"")).contains("257"));
-    assert!(life.named(&"x".repeat(256), b"").is_ok());
-    let (now, waker) = (life.now, Waker::noop());
-    let read = life.core.start_named(now, "x", LOOK, Kind::Read, None, now, Vec::new(), waker);
-    assert!(why(read).contains("only writes"));
-    life.core.journal = None;
-    assert!(why(life.named("x", b"")).contains("no journal"));
-}
-
-#[test]
 fn a_full_journal_takes_no_more_writes() {
     let config = ClientConfig::default().max_journal_bytes(2 * super::ROW_BYTES + 8);
     let mut life = Life::begin(Vec::new(), config, Time(1));
@@ -473,27 +391,6 @@ fn a_client_that_closes_leaves_what_is_open_to_its_next_life() {
 /// Found by the simulation: a client whose journal has failed is closed, but its earlier life may
 /// have sent the call.
 #[test]
-fn an_open_call_of_a_client_that_ended_is_never_said_not_to_be_executed() {
-    let ends: [fn(&mut Life); 2] =
-        [|life| life.core.handle_close(), |life| life.core.handle_journal_failed("no room")];
-    for (end, expected) in
-        ends.into_iter().zip([Unknown::ClientClosed, Unknown::JournalFailed("no room".to_owned())])
-    {
-        let mut life = Life::first();
-        life.named("invoice", b"args").unwrap();
-        life.write();
-        let mut life = life.next();
-        end(&mut life);
-        let Err(NotStarted::Settled(known)) = life.named("invoice", b"args") else {
-            panic!("it may have been executed")
-        };
-        assert_eq!(known.outcome, CallOutcome::unknown(expected));
-        let new = life.named("other", b"args");
-        let Err(NotStarted::Start(StartError::Refused(_))) = new else { panic!("{new:?}") };
-    }
-}
-
-#[test]
 fn a_session_that_ends_ends_its_calls_in_the_journal_too() {
     let mut life = Life::first();
     let seq = life.named("invoice", b"args").unwrap();
@@ -508,72 +405,4 @@ fn a_session_that_ends_ends_its_calls_in_the_journal_too() {
         panic!("its name is not free: it may have been executed")
     };
     assert_eq!(known.outcome, CallOutcome::unknown(Unknown::SessionClosed));
-}
-
-#[test]
-fn rows_that_do_not_fit_are_refused_and_said_to_be() {
-    let session = Some(SessionRow::new(
-        SessionId { client: CLIENT, incarnation: Incarnation(u32::MAX) },
-        SECRET,
-    ));
-    let head = |session, numbers| {
-        let service = "Till".to_owned();
-        HeadRow { format: row::FORMAT, service, session, numbers }
-    };
-    let value = |change: Change| (change.key, change.value.unwrap());
-    let open = |method: &str, name: Option<&str>| CallRow {
-        method: method.to_owned(),
-        fingerprint: schema().methods[0].fingerprint.0,
-        name: name.map(str::to_owned),
-        body: BodyRow::Open { arguments: Vec::new(), made_at: 0, deadline: 0, attempts: 1 },
-    };
-    let good = value(row::put(0, &head(None, 1)));
-    let other = HeadRow { service: "Bank".to_owned(), ..head(None, 1) };
-    let newer = HeadRow { format: 2, ..head(None, 1) };
-    let cases: Vec<(Rows, &str)> = vec![
-        (vec![value(row::put(1, &open("pay", None)))], "there are calls, and no client"),
-        (vec![(0, Vec::new())], "row 0"),
-        (vec![(0, vec![1])], "row 0"),
-        (vec![value(row::put(0, &newer))], "format 2"),
-        (vec![value(row::put(0, &other))], "the service Bank, not Till"),
-        (vec![value(row::put(0, &head(session, 1)))], "no incarnation is left"),
-        (vec![good.clone(), (4, vec![9])], "row 4"),
-        (vec![good.clone(), value(row::put(4, &open("look", None)))], "method look"),
-        (
-            vec![
-                good.clone(),
-                value(row::put(1, &open("pay", Some("x")))),
-                value(row::put(2, &open("pay", Some("x")))),
-            ],
-            "two calls are named",
-        ),
-        (vec![good.clone(), value(row::put(u64::MAX, &open("pay", None)))], "no number is left"),
-        (
-            vec![
-                good.clone(),
-                value(row::put(1, &open("pay", None))),
-                value(row::put(1 << 40, &open("pay", None))),
-            ],
-            "belong to one client",
-        ),
-    ];
-    for (rows, expected) in cases {
-        let error = Restored::from_rows(rows, &schema()).unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}, not {expected}");
-    }
-    // A call that has ended needs no method any more: nobody can ask for it in vain.
-    let body = BodyRow::Ended {
-        client: 7,
-        arguments: 0,
-        attempts: 1,
-        outcome: OutcomeRow::Success,
-        payload: Vec::new(),
-    };
-    let ended = CallRow { body, ..open("gone", Some("x")) };
-    let rows = vec![good, value(row::put(4, &ended))];
-    assert!(Restored::from_rows(rows, &schema()).is_ok());
-    assert!(matches!(
-        Restored::from_rows(vec![(0, vec![200])], &schema()),
-        Err(JournalError::Damaged { .. })
-    ));
 }
