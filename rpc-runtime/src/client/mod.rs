@@ -188,15 +188,13 @@ impl ClientBuilder {
     /// incarnation; what the earlier one still has on the wire is fenced.
     ///
     /// ```no_run
-    /// # #[derive(Clone, Debug, serde::Serialize, serde::Deserialize, rpc::Schema)] pub struct Account(String);
-    /// # impl rpc::DocumentKey for Account { fn doc_key(&self) -> Result<rpc::store::DocKey, rpc::store::KeyError> { rpc::store::DocKey::new(&self.0) } }
-    /// # #[rpc::service] pub trait Bank { async fn pay(&self, tx: &mut rpc::Tx, #[anchor] from: Account, cents: u64) -> u64; }
+    /// # #[rpc::service] pub trait Bank { async fn pay(&self, tx: &mut rpc::Tx, from: String, cents: u64) -> u64; }
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// let journal = rpc::journal::FileJournal::open("payments.journal")?;
     /// let bank: BankClient = rpc::Client::builder().journal(journal).connect(["10.0.0.1:4000"]).await?;
     ///
     /// // However often the program crashes and comes here again, it pays once.
-    /// let left = bank.pay(Account("alice".into()), 100).named("invoice 4711").await?;
+    /// let left = bank.pay("alice".to_owned(), 100).named("invoice 4711").await?;
     /// # Ok(()) }
     /// ```
     pub fn journal(mut self, journal: impl Journal) -> ClientBuilder {
