@@ -219,3 +219,22 @@ fn all_that_runs_can_be_stopped_together() {
     assert_eq!(table.take_handles(), [2, 4]);
     assert!(table.take_handles().is_empty());
 }
+
+/// The usual answer has a short way of its own, and says the same.
+#[test]
+fn what_is_answered_is_said_whatever_the_way() {
+    let micros = [0, 99, 100, 101].map(Duration::from_micros);
+    for (seq, took) in (1..).zip(micros) {
+        let mut table = table();
+        (1..seq).for_each(|seq| done(&mut table, seq, &[]));
+        table.poll_transmit(&mut Vec::new());
+        let run = run(&mut table, seq);
+        let error = Answer::Tentative(Status::BusinessError, Payload::Owned(vec![1]));
+        let answer = if took.as_micros() == 99 { error } else { tentative(&[1]) };
+        let expected = if took.as_micros() == 99 { Status::BusinessError } else { Status::Success };
+        assert_eq!(table.handle_finished(NOW + took, Seq(seq), run, answer), None);
+        let answers = sent(&mut table);
+        let said = if took.as_micros() < 100 { Duration::ZERO } else { took };
+        assert_eq!((answers[0].status, answers[0].server_time), (expected, said));
+    }
+}

@@ -209,6 +209,8 @@ fn one_batch_has_all_that_waits_and_is_told_of_once() {
     assert_eq!(life.sent().len(), 3);
     assert!(life.write());
     assert_eq!(life.sent().len(), 1);
+    life.answer(Seq(1), 1, Status::Success);
+    assert_eq!(life.core.poll_journal().unwrap().len(), 1, "no number is new");
 }
 
 #[test]
@@ -281,6 +283,7 @@ fn a_deadline_makes_no_attempt_that_is_not_written_down() {
     life.apply(changes);
     life.core.handle_journalled(life.now);
     assert_eq!(life.sent(), [(1, AHEAD + 1, true)]);
+    assert!(life.core.poll_journal().is_none(), "they were asked for once");
 }
 
 #[test]
@@ -325,6 +328,65 @@ fn a_full_journal_takes_no_more_writes() {
     life.write();
     life.told(seq);
     assert!(life.start(PAY, Kind::Write).is_ok(), "there is room again");
+}
+
+#[test]
+fn numbers_are_seen_to_while_half_of_them_are_left() {
+    let mut life = Life::first();
+    life.start(LOOK, Kind::Read).unwrap_err();
+    life.write();
+    for _ in 0..AHEAD / 2 {
+        life.start(LOOK, Kind::Read).unwrap();
+    }
+    assert!(!life.write(), "half are left");
+    life.start(LOOK, Kind::Read).unwrap();
+    assert!(life.write());
+}
+
+#[test]
+fn what_a_row_takes_is_its_call_and_a_little() {
+    let bytes = |life: &Life| life.core.journal.as_ref().unwrap().bytes;
+    let open = super::ROW_BYTES + b"args".len() + "invoice".len();
+    for (limit, fits) in [(open, true), (open - 1, false)] {
+        let config = ClientConfig::default().max_journal_bytes(limit);
+        let mut life = Life::begin(Vec::new(), config, Time(1));
+        assert_eq!(life.named("invoice", b"args").is_ok(), fits);
+    }
+    let mut life = Life::first();
+    let seq = life.named("invoice", b"args").unwrap();
+    life.write();
+    assert_eq!(bytes(&life), open);
+    let mut life = life.next();
+    assert_eq!(bytes(&life), open);
+    life.answer(seq, AHEAD + 1, Status::Success);
+    life.write();
+    let ended = super::ROW_BYTES + b"result".len();
+    assert_eq!(bytes(&life), ended);
+    assert_eq!(bytes(&life.next()), ended);
+}
+
+#[test]
+fn an_end_that_nobody_waits_for_leaves_no_row() {
+    let mut life = Life::first();
+    let seq = life.pay();
+    life.write();
+    life.core.handle_dropped(seq);
+    life.answer(seq, 1, Status::Success);
+    life.write();
+    assert_eq!(life.rows.len(), 1);
+}
+
+#[test]
+fn no_second_session_is_opened_while_the_first_is_written_down() {
+    let mut life = Life::begin(Vec::new(), ClientConfig::default(), Time(1));
+    life.frames();
+    life.welcome(Incarnation::FIRST);
+    life.core.handle_disconnected(life.now, SERVER, "cut".to_owned());
+    life.core.handle_connected(life.now, SERVER);
+    assert!(life.frames().is_empty(), "it waits for the session");
+    life.write();
+    let hello = Hello::decode(&life.frames()[0]).unwrap();
+    assert_eq!(hello.session.map(|(id, _)| id.client), Some(CLIENT));
 }
 
 #[test]

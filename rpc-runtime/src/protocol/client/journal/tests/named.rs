@@ -2,11 +2,11 @@
 
 use std::task::Waker;
 
-use super::super::super::{NotStarted, StartError};
+use super::super::super::{ClientConfig, NotStarted, StartError};
 use super::super::{AHEAD, CallOutcome};
-use super::{LOOK, Life};
+use super::{DEADLINE, LOOK, Life, PAY};
 use crate::error::{NotExecuted, Unknown};
-use crate::id::Seq;
+use crate::id::{CallId, ClientId, Seq};
 use crate::service::Kind;
 use crate::wire::response::Status;
 
@@ -81,6 +81,61 @@ fn what_was_not_executed_leaves_its_name_free() {
     assert!(matches!(life.told(seq), Some(CallOutcome::NotExecuted(_))));
     assert_eq!(life.rows.len(), 1);
     assert_eq!(life.named("invoice", b"other").unwrap(), seq.next());
+}
+
+#[test]
+fn a_named_call_is_asked_for_by_its_id_too() {
+    let mut life = Life::first();
+    let seq = life.named("invoice", b"args").unwrap();
+    life.write();
+    life.answer(seq, 1, Status::Success);
+    life.write();
+    life.told(seq);
+    let [known] = &life.core.journalled()[..] else { panic!("one call") };
+    assert_eq!((known.method.as_str(), known.has_ended), ("pay", true));
+    let id = known.id;
+    let deadline = life.now + DEADLINE;
+    let mut ask = |id, arguments: &[u8]| {
+        let asked = life.core.ask_again(life.now, id, PAY, deadline, arguments, Waker::noop());
+        asked.unwrap_err().outcome
+    };
+    assert_eq!(ask(id, b"args"), CallOutcome::Success);
+    assert_eq!(ask(id, b"other"), CallOutcome::not_executed(NotExecuted::IdReused));
+    let elsewhere = CallId { client: ClientId(8), seq };
+    assert_eq!(ask(elsewhere, b"args"), CallOutcome::unknown(Unknown::Stale));
+}
+
+/// Its name leads to the outcome of a named call, and its id to that of another.
+#[test]
+fn what_is_given_up_is_kept_in_one_place() {
+    for name in [Some("invoice"), None] {
+        let mut life = Life::first();
+        let seq = match name {
+            Some(name) => life.named(name, b"args").unwrap(),
+            None => life.pay(),
+        };
+        life.write();
+        life.pass(DEADLINE);
+        life.pass(ClientConfig::default().settle_grace);
+        assert!(matches!(life.told(seq), Some(CallOutcome::Unknown(_))));
+        life.answer(seq, 1, Status::Success);
+        life.write();
+        assert_eq!(life.core.kept_outcomes.len(), usize::from(name.is_none()), "{name:?}");
+    }
+}
+
+#[test]
+fn why_an_outcome_is_unknown_is_kept() {
+    let mut life = Life::first();
+    let seq = life.named("invoice", b"args").unwrap();
+    life.write();
+    life.answer(seq, 1, Status::Never(crate::error::Refusal::Stale));
+    life.write();
+    let mut life = life.next();
+    let Err(NotStarted::Settled(known)) = life.named("invoice", b"args") else {
+        panic!("it may have been executed")
+    };
+    assert_eq!(known.outcome, CallOutcome::unknown(Unknown::Stale));
 }
 
 #[test]

@@ -57,6 +57,19 @@ fn rows_that_do_not_fit_are_refused_and_said_to_be() {
         let error = Restored::from_rows(rows, &schema()).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}, not {expected}");
     }
+    let bounds = [
+        (1, 1 << 20, true),
+        (1, (1 << 20) + 1, false),
+        (1 << 40, 1 << 40, true),
+        ((1 << 40) + 1, (1 << 40) + (1 << 20), true),
+        (u64::MAX / 2 - 1, u64::MAX / 2 - 1, true),
+        (u64::MAX / 2, u64::MAX / 2, false),
+    ];
+    for (first, last, fits) in bounds {
+        let calls = [first, last].map(|key| value(row::put(key, &open("pay", None))));
+        let rows = [good.clone()].into_iter().chain(calls).collect();
+        assert_eq!(Restored::from_rows(rows, &schema()).is_ok(), fits, "{first} to {last}");
+    }
     // A call that has ended needs no method any more: nobody can ask for it in vain.
     let body = BodyRow::Ended {
         client: 7,
