@@ -61,6 +61,21 @@ fn a_client_that_closes_with_a_call_open_leaves_its_session_open() {
 }
 
 #[test]
+fn a_client_that_closes_says_of_each_call_what_is_known() {
+    let mut client = Client::new();
+    let sent = client.deposit();
+    client.core.handle_close();
+    client.check();
+    assert_eq!(client.take(sent).outcome, CallOutcome::unknown(Unknown::ClientClosed));
+    let mut client = Client::apart(ClientConfig::default(), 1);
+    let queued = client.deposit();
+    client.core.handle_close();
+    client.check();
+    let not_executed = CallOutcome::not_executed(NotExecuted::ClientClosed);
+    assert_eq!(client.take(queued).outcome, not_executed, "it was never sent");
+}
+
+#[test]
 fn a_client_that_closes_says_nothing_where_it_is_not_connected() {
     let mut client = Client::apart(ClientConfig::default(), 2);
     client.dial(FIRST);

@@ -453,6 +453,34 @@ fn a_client_that_closes_leaves_what_is_open_to_its_next_life() {
 /// Found by the simulation: a client whose journal has failed is closed, but its earlier life may
 /// have sent the call.
 #[test]
+fn a_read_that_was_never_sent_is_not_executed_whatever_ends_the_client() {
+    let mut life = Life::first();
+    life.start(LOOK, Kind::Read).unwrap_err();
+    life.write();
+    life.core.handle_disconnected(life.now, SERVER, "cut".to_owned());
+    let seq = life.start(LOOK, Kind::Read).unwrap();
+    life.core.handle_close();
+    let not_executed = CallOutcome::not_executed(NotExecuted::ClientClosed);
+    assert_eq!(life.told(seq), Some(not_executed));
+}
+
+#[test]
+fn a_call_of_an_earlier_life_is_asked_for_as_what_it_is() {
+    let mut life = Life::first();
+    let seq = life.pay();
+    life.write();
+    let mut life = life.next();
+    assert_eq!(life.core.ring.complete_above(), 0);
+    let (id, deadline) = (CallId { client: CLIENT, seq }, life.now + DEADLINE);
+    let refused = CallOutcome::not_executed(NotExecuted::IdReused);
+    for (method, arguments) in [(LOOK, &b"args"[..]), (PAY, b"other")] {
+        let asked = life.core.ask_again(life.now, id, method, deadline, arguments, Waker::noop());
+        assert_eq!(asked.unwrap_err().outcome, refused);
+    }
+    assert!(life.core.ask_again(life.now, id, PAY, deadline, b"args", Waker::noop()).is_ok());
+}
+
+#[test]
 fn a_session_that_ends_ends_its_calls_in_the_journal_too() {
     let mut life = Life::first();
     let seq = life.named("invoice", b"args").unwrap();
