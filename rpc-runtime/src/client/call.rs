@@ -161,13 +161,14 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     ) -> Poll<Result<T, CallError<E>>> {
         let now = self.client.shared().clock.now();
         let deadline = deadline.unwrap_or(now.after(self.deadline));
-        if deadline <= now {
+        let which = self.wishes.as_ref().map_or(&Which::New, |wishes| &wishes.which);
+        // Any other may have been made before: only the core knows.
+        if deadline <= now && matches!(which, Which::New) {
             io_buffer::put_message(arguments);
             return Poll::Ready(Err(CallError::NotExecuted(NotExecuted::Deadline)));
         }
         let (method, kind) = (self.method, self.kind);
         let options = self.wishes.as_ref().map(|wishes| Box::new(wishes.options));
-        let which = self.wishes.as_ref().map_or(&Which::New, |wishes| &wishes.which);
         let waker = context.waker();
         let started = self.client.shared().with(|core| {
             let started = match which {

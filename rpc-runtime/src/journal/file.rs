@@ -149,12 +149,7 @@ fn create_private(path: &Path) -> io::Result<File> {
 }
 
 fn open_file(path: &Path) -> Result<Database, JournalError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(|cause| io_error(path, "open", cause))?;
-    disk::forget_cached(&file).map_err(|cause| io_error(path, "read", cause))?;
+    let file = disk::open(path).map_err(|cause| io_error(path, "open", cause))?;
     let file = FileBackend::new(file).map_err(|error| engine_error(path, error))?;
     Builder::new()
         .set_cache_size(CACHE_BYTES)

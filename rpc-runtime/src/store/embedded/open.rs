@@ -173,12 +173,7 @@ fn create_file(directory: &Path, config: &EmbeddedConfig) -> Result<(), OpenErro
 }
 
 fn open_file(path: &Path) -> Result<FileBackend, OpenError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(|cause| io_error(path, "open", cause))?;
-    disk::forget_cached(&file).map_err(|cause| io_error(path, "read", cause))?;
+    let file = disk::open(path).map_err(|cause| io_error(path, "open", cause))?;
     FileBackend::new(file).map_err(|error| engine_error(&place(path), error))
 }
 

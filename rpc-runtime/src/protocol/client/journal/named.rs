@@ -60,6 +60,9 @@ impl Core {
                 let joined = self.join_named(now, seq, method, deadline, &arguments, waker);
                 joined.map_err(NotStarted::Settled)
             }
+            None if deadline <= now => {
+                Err(NotStarted::Start(StartError::Refused(NotExecuted::Deadline)))
+            }
             None => {
                 let name = Some(name.to_owned());
                 self.start_as(now, name, method, kind, options, deadline, arguments, waker)

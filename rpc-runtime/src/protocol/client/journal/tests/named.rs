@@ -124,6 +124,26 @@ fn what_is_given_up_is_kept_in_one_place() {
     }
 }
 
+/// Whoever asks too late is told how the call ended all the same, and never that it did not begin.
+#[test]
+fn a_known_name_is_no_new_call_even_without_time() {
+    let ask = |life: &mut Life| {
+        let (now, kind, waker) = (life.now, Kind::Write, Waker::noop());
+        life.core.start_named(now, "invoice", PAY, kind, None, now, b"args".to_vec(), waker)
+    };
+    let mut life = Life::first();
+    let Err(NotStarted::Start(StartError::Refused(NotExecuted::Deadline))) = ask(&mut life) else {
+        panic!("it is new, and has no time")
+    };
+    let seq = life.named("invoice", b"args").unwrap();
+    life.write();
+    let mut life = life.next();
+    life.sent();
+    assert_eq!(ask(&mut life).unwrap(), seq);
+    life.pass(std::time::Duration::ZERO);
+    assert_eq!(life.sent(), [(seq.0, AHEAD + 2, true)], "it is settled");
+}
+
 #[test]
 fn why_an_outcome_is_unknown_is_kept() {
     let mut life = Life::first();
