@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::mem::take;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -16,8 +16,8 @@ use crate::rule::{Rule, kept};
 use crate::service::{Request, Service, Verdict};
 use crate::short_bytes;
 use crate::store::{
-    AbortReason, CallRef, Commit, CommitOutcome, Confirm, LookUp, Outcome, ReadVersion, Store,
-    StoreError,
+    AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, LookUp, Outcome, ReadVersion,
+    Store, StoreError, StoreFuture,
 };
 use crate::tx::{RunFailure, Spare, Tx, View, poll_contained};
 use crate::wire::response::{RefusalReason, Status};
@@ -61,9 +61,48 @@ pub(super) struct PlainEnd<S> {
     pub(super) backing: Arc<Backing<S>>,
 }
 
-impl<S> From<PlainEnd<S>> for Answer {
-    fn from(ended: PlainEnd<S>) -> Answer {
-        ended.answer
+/// How a run ended: with an answer, or with one that holds once it is durable, for which nothing is
+/// left to be done but to wait.
+pub(super) enum JobEnd {
+    Answer(Answer),
+    Deferred(DeferredAnswer),
+}
+
+/// A call whose effect and record the store has, and is making durable.
+pub(super) struct DeferredAnswer(Deferred<Result<CommitOutcome, StoreError>>);
+
+impl<S> From<PlainEnd<S>> for JobEnd {
+    fn from(ended: PlainEnd<S>) -> JobEnd {
+        JobEnd::Answer(ended.answer)
+    }
+}
+
+impl JobEnd {
+    /// The answer, once it holds.
+    pub(super) async fn answer(self) -> Answer {
+        match self {
+            JobEnd::Answer(answer) => answer,
+            JobEnd::Deferred(deferred) => {
+                settled_answer_of(StoreFuture::deferred(deferred.0).await)
+            }
+        }
+    }
+}
+
+impl DeferredAnswer {
+    /// The answer, if it holds by now.
+    pub(super) fn end(self) -> Result<Answer, DeferredAnswer> {
+        self.0.end().map(settled_answer_of).map_err(DeferredAnswer)
+    }
+
+    /// Whether there is an answer by now.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.has_ended()
+    }
+
+    /// The wait until there is one. All that become durable together end together.
+    pub(super) fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.0.ended()
     }
 }
 
@@ -72,7 +111,7 @@ impl<S> From<PlainEnd<S>> for Answer {
 impl<S: Service> Job<S> {
     /// Runs the call to its end.
     #[allow(clippy::manual_async_fn)]
-    pub(super) fn run(mut self) -> impl Future<Output = Answer> + Send + 'static {
+    pub(super) fn run(mut self) -> impl Future<Output = JobEnd> + Send + 'static {
         async move {
             let run = Run {
                 service: &self.backing.service,
@@ -80,16 +119,16 @@ impl<S: Service> Job<S> {
                 method: self.method,
                 max_result: self.max_result,
             };
-            let (answer, arguments) = match &mut self.call {
+            let (ended, arguments) = match &mut self.call {
                 JobCall::Write { decoded, arguments, call, retry } => {
                     (run.write(decoded, arguments, call, *retry).await, arguments)
                 }
                 JobCall::Read { decoded, arguments } => {
-                    (run.read(decoded, arguments).await, arguments)
+                    (JobEnd::Answer(run.read(decoded, arguments).await), arguments)
                 }
             };
             io_buffer::put_message(take(arguments));
-            answer
+            ended
         }
     }
 }
@@ -122,9 +161,7 @@ impl<S: Service> PlainJob<S> {
 /// tentative one that a later attempt asks for.
 pub(super) async fn record(store: Arc<dyn Store>, call: CallRef, outcome: Outcome) -> Answer {
     let commit = Commit { call, reads: Vec::new(), writes: Vec::new(), result: outcome };
-    answer_of(store.commit(commit).await).unwrap_or_else(|_conflict| {
-        Answer::Unknown("the store reports a conflict on a commit that read nothing".to_owned())
-    })
+    settled_answer_of(store.commit(commit).await)
 }
 
 struct Run<'a, S> {
@@ -158,14 +195,17 @@ impl<S: Service> Run<'_, S> {
         arguments: &[u8],
         call: &CallRef,
         retry: bool,
-    ) -> impl Future<Output = Answer> + Send {
+    ) -> impl Future<Output = JobEnd> + Send {
         async move {
             if retry && kept(Rule::LookBeforeLeap) {
-                match self.store.look_up(call).await {
-                    Ok(LookUp::Recorded(outcome)) => return Answer::Recorded(outcome),
-                    Ok(LookUp::Refused(refusal)) => return Answer::Never(refusal),
-                    Ok(LookUp::Unknown) => {}
-                    Err(error) => return store_answer(&error),
+                let known = match self.store.look_up(call).await {
+                    Ok(LookUp::Recorded(outcome)) => Some(Answer::Recorded(outcome)),
+                    Ok(LookUp::Refused(refusal)) => Some(Answer::Never(refusal)),
+                    Ok(LookUp::Unknown) => None,
+                    Err(error) => Some(store_answer(&error)),
+                };
+                if let Some(answer) = known {
+                    return JobEnd::Answer(answer);
                 }
             }
             let mut contender = None;
@@ -173,11 +213,11 @@ impl<S: Service> Run<'_, S> {
                 if decoded.is_none() {
                     match S::decode(self.method, arguments) {
                         Ok(Request::Write(again)) => *decoded = Some(again),
-                        _ => return undecodable(),
+                        _ => return JobEnd::Answer(undecodable()),
                     }
                 }
                 match self.try_write(decoded, call, retry).await {
-                    Ok(answer) => return answer,
+                    Ok(ended) => return ended,
                     Err(Conflict) => {
                         // One for all runs of the call: what it holds is given up when it goes.
                         contender.get_or_insert_with(|| Contender { store: &**self.store, call });
@@ -195,7 +235,7 @@ impl<S: Service> Run<'_, S> {
         decoded: &mut Option<S::Write>,
         call: &CallRef,
         retry: bool,
-    ) -> impl Future<Output = Result<Answer, Conflict>> + Send {
+    ) -> impl Future<Output = Result<JobEnd, Conflict>> + Send {
         async move {
             let mut tx = Tx::new(Arc::clone(self.store));
             let signal = tx.signal();
@@ -214,9 +254,9 @@ impl<S: Service> Run<'_, S> {
                 Err(Answer::Refused(reason, _)) if retry && !reason.is_passing() => {
                     let outcome = Outcome::Aborted(AbortReason::Failed);
                     let recording = record(Arc::clone(self.store), call.clone(), outcome);
-                    return Ok(Box::pin(recording).await);
+                    return Ok(JobEnd::Answer(Box::pin(recording).await));
                 }
-                Err(refused) => return Ok(refused),
+                Err(refused) => return Ok(JobEnd::Answer(refused)),
             };
             let mut lists = tx.into_lists();
             if verdict == Verdict::BusinessError {
@@ -226,7 +266,7 @@ impl<S: Service> Run<'_, S> {
                 let payload = Payload::Owned(payload);
                 let answer = self.tentative(&lists.reads, verdict, payload).await;
                 Spare::put(signal, lists);
-                return answer;
+                return answer.map(JobEnd::Answer);
             }
             // The store keeps it, and the table of calls does.
             let shared = short_bytes::share(&payload);
@@ -238,7 +278,10 @@ impl<S: Service> Run<'_, S> {
             let (reads, writes) = (take(&mut lists.reads), take(&mut lists.writes));
             Spare::put(signal, lists);
             let call = call.clone();
-            answer_of(self.store.commit(Commit { call, reads, writes, result }).await)
+            match self.store.commit(Commit { call, reads, writes, result }).into_deferred() {
+                Ok(deferred) => Ok(JobEnd::Deferred(DeferredAnswer(deferred))),
+                Err(committing) => answer_of(committing.await).map(JobEnd::Answer),
+            }
         }
     }
 
@@ -327,6 +370,13 @@ fn answer_of(committed: Result<CommitOutcome, StoreError>) -> Result<Answer, Con
         Ok(CommitOutcome::Refused(refusal)) => Ok(Answer::Never(refusal)),
         Err(error) => Ok(store_answer(&error)),
     }
+}
+
+/// The answer to a commit that can meet no conflict.
+fn settled_answer_of(committed: Result<CommitOutcome, StoreError>) -> Answer {
+    answer_of(committed).unwrap_or_else(|_conflict| {
+        Answer::Unknown("the store reports a conflict where there can be none".to_owned())
+    })
 }
 
 fn store_answer(error: &StoreError) -> Answer {

@@ -306,19 +306,34 @@ impl<S> Drop for StopOnDrop<S> {
     }
 }
 
-/// One running call, counted for as long as this lives.
-struct Counted<S>(Arc<Shared<S>>);
+/// Running calls, counted for as long as this lives.
+struct Counted<S> {
+    shared: Arc<Shared<S>>,
+    calls: usize,
+}
 
 impl<S: Service> Shared<S> {
-    fn count_running(self: &Arc<Self>) -> Counted<S> {
-        self.running.fetch_add(1, Ordering::Relaxed);
-        Counted(Arc::clone(self))
+    fn count_running(self: &Arc<Self>, calls: usize) -> Counted<S> {
+        self.running.fetch_add(calls, Ordering::Relaxed);
+        Counted { shared: Arc::clone(self), calls }
+    }
+}
+
+impl<S> Counted<S> {
+    fn add(&mut self, calls: usize) {
+        self.shared.running.fetch_add(calls, Ordering::Relaxed);
+        self.calls += calls;
+    }
+
+    fn release(&mut self, calls: usize) {
+        self.shared.running.fetch_sub(calls, Ordering::Relaxed);
+        self.calls -= calls;
     }
 }
 
 impl<S> Drop for Counted<S> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.shared.running.fetch_sub(self.calls, Ordering::Relaxed);
     }
 }
 

@@ -2,16 +2,28 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+
+use super::flush::Deferred;
 
 /// The future of a store operation. A store that has the answer at hand gives it without an
-/// allocation; one that must wait boxes its wait.
+/// allocation, one that has it and must make it durable first says so; any other boxes its wait.
 #[must_use = "a store operation does nothing until it is awaited"]
 pub enum StoreFuture<'a, T> {
     /// The answer; `None` once it was taken.
     Ready(Option<T>),
+    /// The answer, which holds once it is durable.
+    Deferred(DeferredFuture<T>),
     /// The wait for the answer.
     Waiting(Pin<Box<dyn Future<Output = T> + Send + 'a>>),
+}
+
+/// The wait for a [`Deferred`] answer.
+pub struct DeferredFuture<T> {
+    /// `None` once it was taken.
+    deferred: Option<Deferred<T>>,
+    /// From the first poll on.
+    ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<'a, T> StoreFuture<'a, T> {
@@ -23,6 +35,19 @@ impl<'a, T> StoreFuture<'a, T> {
     /// An answer that must be waited for.
     pub fn wait(wait: impl Future<Output = T> + Send + 'a) -> Self {
         StoreFuture::Waiting(Box::pin(wait))
+    }
+
+    /// An answer that holds once it is durable.
+    pub(crate) fn deferred(deferred: Deferred<T>) -> Self {
+        StoreFuture::Deferred(DeferredFuture { deferred: Some(deferred), ended: None })
+    }
+
+    /// The answer, if it is one that holds once it is durable; else the future as it was.
+    pub(crate) fn into_deferred(self) -> Result<Deferred<T>, Self> {
+        match self {
+            StoreFuture::Deferred(DeferredFuture { deferred: Some(deferred), .. }) => Ok(deferred),
+            other => Err(other),
+        }
     }
 }
 
@@ -37,7 +62,22 @@ impl<T> Future for StoreFuture<'_, T> {
             StoreFuture::Ready(answer) => {
                 Poll::Ready(answer.take().expect("a finished future is not polled again"))
             }
+            StoreFuture::Deferred(wait) => wait.poll(context),
             StoreFuture::Waiting(wait) => wait.as_mut().poll(context),
+        }
+    }
+}
+
+impl<T> DeferredFuture<T> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        let deferred = self.deferred.as_ref().expect("a finished future is not polled again");
+        if !deferred.has_ended() {
+            let ended = self.ended.get_or_insert_with(|| deferred.ended());
+            ready!(ended.as_mut().poll(context));
+        }
+        match self.deferred.take().map(Deferred::end) {
+            Some(Ok(answer)) => Poll::Ready(answer),
+            _ => unreachable!("it has ended"),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the [`Store`] trait and the words it speaks in |
 //! | `future.rs` | [`StoreFuture`], a future that costs nothing when the answer is at hand |
+//! | `flush.rs` | the wait until changes are durable, and [`Deferred`], an answer that waits for it |
 //! | `key.rs` | [`DocKey`], the checked name of a document |
 //! | `limits.rs` | what a store takes in one commit, and how many sessions |
 //! | `sessions.rs` | the rules of sessions, watermarks and records that every local store shares |
@@ -23,6 +24,8 @@ pub mod cas;
 pub mod couchbase;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+#[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "only that store defers answers"))]
+pub(crate) mod flush;
 mod future;
 mod key;
 mod limits;
@@ -37,7 +40,8 @@ use bytes::Bytes;
 
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedConfig, EmbeddedStore};
-pub use self::future::StoreFuture;
+pub use self::flush::Deferred;
+pub use self::future::{DeferredFuture, StoreFuture};
 pub use self::key::{DocKey, KeyError};
 pub use self::limits::{
     DEFAULT_MAX_SESSIONS, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, MAX_RESULT_BYTES,

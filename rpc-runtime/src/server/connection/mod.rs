@@ -1,14 +1,18 @@
 //! One connection after its handshake: reads frames, runs calls, writes responses.
 //!
 //! A call's business is polled once, here, as soon as its request is decoded; most end there, and
-//! cost neither a task nor an allocation of ours. One that must wait is moved to a task of its own.
+//! cost neither a task nor an allocation of ours. One that must wait is moved to a task of its own,
+//! but for one that has done its work and only waits until that is durable: many become so at once,
+//! so they wait here, and one wake-up answers them all.
 //! All responses of one wake-up leave in one write, but for the first ones of many.
 //!
 //! | file | what stands in it |
 //! | --- | --- |
 //! | `mod.rs` | bytes in, bytes out, and the time |
 //! | `request.rs` | what becomes of a request |
+//! | `deferred.rs` | answers that wait until they are durable |
 
+mod deferred;
 mod request;
 
 use std::cell::Cell;
@@ -21,14 +25,15 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::Sleep;
 
+use self::deferred::DeferredAnswers;
 use self::request::Batch;
 use super::Shared;
-use super::execute::{Backing, Job, PlainEnd, PlainJob};
+use super::execute::{Backing, Job, JobEnd, PlainEnd, PlainJob};
 use super::sessions::Session;
 use super::stats::Tally;
 use crate::id::Identity;
 use crate::io_buffer::{self, READ_BYTES};
-use crate::protocol::server::{Agreement, Answer};
+use crate::protocol::server::Agreement;
 use crate::service::Service;
 use crate::time::{Time, WallClock, WallTime};
 use crate::transport::Io;
@@ -84,6 +89,7 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
     backing: Option<Arc<Backing<S>>>,
     make: M,
     make_plain: N,
+    deferred: DeferredAnswers<S>,
     /// What was counted since the server's counters were told.
     tally: Tally,
 }
@@ -91,7 +97,7 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
 impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = JobEnd> + Send + 'static,
     P: Future<Output = PlainEnd<S>> + Send + 'static,
     M: Fn(Job<S>) -> F,
     N: Fn(PlainJob<S>) -> P,
@@ -121,6 +127,7 @@ where
             backing: None,
             make,
             make_plain,
+            deferred: DeferredAnswers::default(),
             tally: Tally::default(),
         }
     }
@@ -138,6 +145,7 @@ where
         })
         .await;
         self.session.detach(self.number, self.server.clock.now());
+        self.deferred.leave_to_a_task(&self.server, &self.session);
         (ended, self.io)
     }
 
@@ -188,6 +196,7 @@ where
             self.server.perform(&self.session, duty);
         }
         self.arm(next, context);
+        self.deferred.poll_ended(context, &self.server, &self.session);
         Ok(())
     }
 

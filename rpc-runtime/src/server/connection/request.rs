@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use super::super::execute::{Job, JobCall, PlainEnd, PlainJob};
+use super::super::execute::{Job, JobCall, JobEnd, PlainEnd, PlainJob};
 use super::super::sessions::{Run, Session, State};
 use super::{Connection, Moment};
 use crate::id::{ArgumentHash, Attempt, CallId, MethodId, Seq};
@@ -84,7 +84,7 @@ impl<'a> Batch<'a> {
 impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
-    F: Future<Output = Answer> + Send + 'static,
+    F: Future<Output = JobEnd> + Send + 'static,
     P: Future<Output = PlainEnd<S>> + Send + 'static,
     M: Fn(Job<S>) -> F,
     N: Fn(PlainJob<S>) -> P,
@@ -246,7 +246,11 @@ where
         let backing = Arc::clone(&self.server.backing);
         let job = Job { backing, method: order.method, call, max_result };
         match launch(&mut self.stage, &self.make, job, &span, context) {
-            Ok(answer) => Some(answer),
+            Ok(JobEnd::Answer(answer)) => Some(answer),
+            Ok(JobEnd::Deferred(answer)) => {
+                self.deferred.push(&self.server, order.seq, order.run, answer);
+                None
+            }
             Err(parked) => {
                 let record_under = anchor.map(|anchor| self.call_ref(order, moment, anchor));
                 self.park(parked, span, order, record_under)
@@ -292,16 +296,17 @@ where
         call: Option<CallRef>,
     ) -> Option<Answer>
     where
-        R: Future<Output: Into<Answer> + Send> + Send + 'static,
+        R: Future<Output: Into<JobEnd> + Send> + Send + 'static,
     {
         let (seq, run) = (order.seq, order.run);
         let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
-        let counted = server.count_running();
+        let counted = server.count_running(1);
         let record_under = call.clone();
         let task = async move {
             let ended = std::future::poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+            let answer = ended.into().answer().await;
             drop(counted);
-            server.finish(&session, seq, run, ended.into(), record_under).await;
+            server.finish(&session, seq, run, answer, record_under).await;
         };
         let task = tokio::spawn(task.instrument(span)).abort_handle();
         self.session.with(|state| state.table.handle_started(seq, run, Run { task, call }));

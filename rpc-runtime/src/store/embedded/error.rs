@@ -3,8 +3,6 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::store::StoreError;
-
 /// Why an [`EmbeddedStore`](super::EmbeddedStore) could not be opened. Nothing was changed in the
 /// files, and nothing is lost by trying again.
 #[derive(Debug, thiserror::Error)]
@@ -100,31 +98,6 @@ pub(super) enum FailureCause {
 #[error("a row of table {table} is malformed")]
 pub(super) struct RowError {
     pub(super) table: &'static str,
-}
-
-/// How the flush of a generation ended when it did not make it durable.
-#[derive(Clone, Debug)]
-pub(super) enum FlushError {
-    /// Certainly nothing of it is in the files.
-    NotWritten(Arc<Failure>),
-    /// It may be in the files, whole, or not at all.
-    Unknown(Arc<Failure>),
-}
-
-impl FlushError {
-    /// What a write is told.
-    pub(super) fn for_write(self) -> StoreError {
-        match self {
-            FlushError::NotWritten(cause) => StoreError::Unavailable { cause },
-            FlushError::Unknown(cause) => StoreError::Unknown { cause },
-        }
-    }
-
-    /// What an operation is told that itself changes nothing.
-    pub(super) fn for_read(self) -> StoreError {
-        let (FlushError::NotWritten(cause) | FlushError::Unknown(cause)) = self;
-        StoreError::Unavailable { cause }
-    }
 }
 
 impl FailureCause {

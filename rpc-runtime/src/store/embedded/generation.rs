@@ -4,12 +4,10 @@
 //! generation (it is then *flushing*) and a new active one begins. Whoever waits for any of the
 //! generation's changes waits for one and the same [`Flush`].
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use tokio::sync::Notify;
-
-use super::error::FlushError;
 use super::frame;
+use crate::store::flush::Flush;
 
 /// The number of a change in the order in which changes were applied. That of a commit is the
 /// [`Version`](crate::store::Version) of every document that it wrote.
@@ -60,32 +58,5 @@ impl Span {
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.after == self.last
-    }
-}
-
-/// The wait until a generation is durable, shared by all who wait for it.
-#[derive(Debug, Default)]
-pub(super) struct Flush {
-    end: OnceLock<Result<(), FlushError>>,
-    ended: Notify,
-}
-
-impl Flush {
-    /// Waits for the end of the flush. Needs no runtime, and may be dropped at any time.
-    pub(super) async fn wait(&self) -> Result<(), FlushError> {
-        // Made before the look, so that an end between the look and the wait is not missed.
-        let ended = self.ended.notified();
-        if let Some(end) = self.end.get() {
-            return end.clone();
-        }
-        ended.await;
-        self.end.get().expect("the end is set before it is notified").clone()
-    }
-
-    /// Says how the flush ended. Only the first end counts.
-    pub(super) fn finish(&self, end: Result<(), FlushError>) {
-        if self.end.set(end).is_ok() {
-            self.ended.notify_waiters();
-        }
     }
 }

@@ -65,12 +65,11 @@ use std::thread::JoinHandle;
 
 use self::checkpoint::WriteError;
 pub use self::config::EmbeddedConfig;
-use self::error::FlushError;
 pub use self::error::OpenError;
-use self::generation::Flush;
 use self::open::{DirectoryLock, Opened};
 use self::shared::Shared;
 use self::state::{Reads, State, Verdict};
+use super::flush::{Deferred, Flush, FlushError};
 use super::sessions::TooManySessions;
 use super::{
     CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Lease, LookUp, ReadVersion, Resume,
@@ -219,7 +218,7 @@ impl Store for EmbeddedStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        StoreFuture::wait(self.shared.commit(commit))
+        self.shared.commit(commit)
     }
 
     fn uses_anchors(&self) -> bool {
@@ -291,10 +290,10 @@ impl EmbeddedStore {
     ) -> StoreFuture<'a, Result<T, StoreError>> {
         match self.shared.with_state(|state| Ok(change(state))) {
             Ok(Ok((answer, None))) => StoreFuture::ready(Ok(answer)),
-            Ok(Ok((answer, Some(flush)))) => StoreFuture::wait(async move {
-                flush.wait().await.map_err(FlushError::for_write)?;
-                Ok(answer)
-            }),
+            Ok(Ok((answer, Some(flush)))) => {
+                let failed = |error: FlushError| Err(error.for_write());
+                StoreFuture::deferred(Deferred::new(Ok(answer), flush, failed))
+            }
             Ok(Err(full)) => {
                 StoreFuture::ready(Err(StoreError::Unavailable { cause: Arc::new(full) }))
             }
@@ -304,13 +303,15 @@ impl EmbeddedStore {
 }
 
 /// An answer that changes nothing, once what it rests on is durable.
-fn shown_after<'a, T: Send + 'a>(
+fn shown_after<T>(
     flush: Option<Arc<Flush>>,
     answer: T,
-) -> StoreFuture<'a, Result<T, StoreError>> {
-    let Some(flush) = flush else { return StoreFuture::ready(Ok(answer)) };
-    StoreFuture::wait(async move {
-        flush.wait().await.map_err(FlushError::for_read)?;
-        Ok(answer)
-    })
+) -> StoreFuture<'static, Result<T, StoreError>> {
+    match flush {
+        None => StoreFuture::ready(Ok(answer)),
+        Some(flush) => {
+            let failed = |error: FlushError| Err(error.for_read());
+            StoreFuture::deferred(Deferred::new(Ok(answer), flush, failed))
+        }
+    }
 }

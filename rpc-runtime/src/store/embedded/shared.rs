@@ -2,17 +2,20 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 use super::checkpoint::{Batch, WriteError};
-use super::error::{Failure, FailureCause, FlushError};
+use super::error::{Failure, FailureCause};
 use super::generation::Generation;
 use super::log::Log;
 use super::shown_after;
 use super::snapshot::Snapshot;
 use super::state::{Applied, Checkpoint, State};
 use crate::rule::{Captured, Rule, kept};
-use crate::store::{Commit, CommitOutcome, Committed, DocKey, StoreError, Versioned, limits};
+use crate::store::flush::{Deferred, FlushError};
+use crate::store::{
+    Commit, CommitOutcome, Committed, DocKey, StoreError, StoreFuture, Versioned, limits,
+};
 
 /// What the store and its threads share.
 #[derive(Debug)]
@@ -62,34 +65,53 @@ impl Shared {
         }
     }
 
-    pub(super) async fn commit(&self, commit: Commit) -> Result<CommitOutcome, StoreError> {
-        limits::check(&commit)?;
+    pub(super) fn commit(
+        &self,
+        commit: Commit,
+    ) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
+        if let Err(error) = limits::check(&commit) {
+            return StoreFuture::ready(Err(error));
+        }
         let weight = u32::try_from(limits::weight(&commit)).unwrap_or(u32::MAX);
         let weight = weight.min(self.max_permits);
-        let Ok(permits) = self.room.acquire_many(weight).await else {
-            return Err(self.closed());
-        };
-        let applied = self.with_state(|state| state.apply(commit, permits.num_permits()))?;
-        if matches!(applied, Applied::Committed(..)) {
-            // The flush gives the room back.
-            permits.forget();
-        } else {
-            drop(permits);
+        match self.room.try_acquire_many(weight) {
+            Ok(room) => self.apply(commit, room),
+            Err(TryAcquireError::Closed) => StoreFuture::ready(Err(self.closed())),
+            Err(TryAcquireError::NoPermits) => StoreFuture::wait(async move {
+                match self.room.acquire_many(weight).await {
+                    Ok(room) => self.apply(commit, room).await,
+                    Err(_) => Err(self.closed()),
+                }
+            }),
         }
+    }
+
+    /// Applies a commit that has room.
+    fn apply(
+        &self,
+        commit: Commit,
+        room: SemaphorePermit<'_>,
+    ) -> StoreFuture<'static, Result<CommitOutcome, StoreError>> {
+        let applied = match self.with_state(|state| state.apply(commit, room.num_permits())) {
+            Ok(applied) => applied,
+            Err(error) => return StoreFuture::ready(Err(error)),
+        };
         match applied {
             Applied::Committed(outcome, flush) => {
-                if kept(Rule::WaitForSync) {
-                    flush.wait().await.map_err(FlushError::for_write)?;
+                // The flush gives the room back.
+                room.forget();
+                let outcome = CommitOutcome::Committed(Committed::new(outcome));
+                if !kept(Rule::WaitForSync) {
+                    return StoreFuture::ready(Ok(outcome));
                 }
-                Ok(CommitOutcome::Committed(Committed::new(outcome)))
+                let failed = |error: FlushError| Err(error.for_write());
+                StoreFuture::deferred(Deferred::new(Ok(outcome), flush, failed))
             }
             Applied::Recorded(outcome, flush) => {
-                shown_after(flush, CommitOutcome::Recorded(Committed::new(outcome))).await
+                shown_after(flush, CommitOutcome::Recorded(Committed::new(outcome)))
             }
-            Applied::Refused(refusal, flush) => {
-                shown_after(flush, CommitOutcome::Refused(refusal)).await
-            }
-            Applied::Conflict => Ok(CommitOutcome::Conflict),
+            Applied::Refused(refusal, flush) => shown_after(flush, CommitOutcome::Refused(refusal)),
+            Applied::Conflict => StoreFuture::ready(Ok(CommitOutcome::Conflict)),
         }
     }
 

@@ -11,14 +11,15 @@
 use std::sync::Arc;
 
 use super::checkpoint::{Batch, SessionChange};
-use super::error::{Failure, FailureCause, FlushError, RowError};
+use super::error::{Failure, FailureCause, RowError};
 use super::frame::{self, Change};
-use super::generation::{Flush, Generation, Lsn, Span};
+use super::generation::{Generation, Lsn, Span};
 use super::log::Frame;
 use super::results::Results;
 use super::snapshot::Snapshot;
 use crate::id::{CallId, ClientId, Seq};
 use crate::rule::{Rule, kept};
+use crate::store::flush::{Flush, FlushError};
 use crate::store::records::Records;
 use crate::store::sessions::{Record, Sessions, Settled, settle};
 use crate::store::{
@@ -357,7 +358,7 @@ impl State {
     /// Closes the store for good: what the active generation holds will not be written. Of what is
     /// flushing the writer thread says what became of it.
     pub(super) fn fail(&mut self, failure: Arc<Failure>) {
-        self.active.span.flush.finish(Err(FlushError::NotWritten(Arc::clone(&failure))));
+        self.active.span.flush.finish(Err(FlushError::NotWritten(Arc::clone(&failure) as _)));
         self.failure.get_or_insert(failure);
     }
 

@@ -5,10 +5,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::error::{FailureCause, FlushError};
+use super::error::FailureCause;
 use super::generation::{Generation, Span};
 use super::log::Log;
 use super::{Shared, WriteError};
+use crate::store::flush::FlushError;
 
 /// Writes generations until the store is closed and nothing is left, or until it fails.
 pub(super) fn run(shared: &Shared, mut log: Log) {
