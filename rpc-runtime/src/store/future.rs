@@ -8,7 +8,9 @@ use super::flush::Deferred;
 
 /// The future of a store operation. A store that has the answer at hand gives it without an
 /// allocation, one that has it and must make it durable first says so; any other boxes its wait.
-#[must_use = "a store operation does nothing until it is awaited"]
+///
+/// What was asked for may have been done before the first poll, or not at all until then.
+#[must_use = "only the answer tells what a store operation has done"]
 pub enum StoreFuture<'a, T> {
     /// The answer; `None` once it was taken.
     Ready(Option<T>),
