@@ -32,6 +32,7 @@ fn config(hub: &Hub, client: u8, life: u32) -> ClientConfig {
         .min_timeout(Duration::from_millis(20))
         .max_timeout(Duration::from_millis(500))
         .retries_per_second(50)
+        .ack_delay(Duration::from_millis(20))
         .probe_interval(Duration::from_millis(50))
         .silence_limit(Duration::from_secs(1))
         .connect_timeout(Duration::from_millis(500))

@@ -68,6 +68,8 @@ struct Host {
 
 /// How long a server is waited for before the first answer was measured.
 pub const TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an acknowledgement waits for a message: so short that many travel alone.
+const ACK_DELAY: Duration = Duration::from_millis(20);
 
 impl World {
     fn new(network: Network) -> World {
@@ -140,6 +142,7 @@ impl World {
             .seed(Some(7))
             .initial_timeout(TIMEOUT)
             .deadline(Duration::from_secs(20))
+            .ack_delay(ACK_DELAY)
     }
 
     /// A client of these servers, connected to all of them.
