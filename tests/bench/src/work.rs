@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::contender::bare::Loop;
-use crate::contender::{limit, ours};
+use crate::contender::{limit, ours, without_ids};
 use crate::load::{Figures, drive, drive_loop};
 
 /// Who is measured.
@@ -21,6 +21,8 @@ pub(crate) enum Contender {
     WriteMemory,
     /// This system: a write on the embedded store, with fsync.
     WriteEmbedded,
+    /// This system: the same write in a plain method over a durable store without ids, not exactly once.
+    WriteWithoutIds,
     /// Hand-written frames with a task per caller: what the machine allows.
     Limit,
     /// Hand-written frames, and a client without tasks.
@@ -57,6 +59,7 @@ pub(crate) async fn serve(contender: Contender) -> Result<(), Box<dyn Error>> {
             ours::serve(false).await
         }
         Contender::WriteEmbedded => ours::serve(true).await,
+        Contender::WriteWithoutIds => without_ids::serve().await,
         Contender::Limit | Contender::LimitNoTasks => limit::serve().await,
         #[cfg(feature = "peers")]
         Contender::Tarpc => crate::contender::tarpc::serve().await,
@@ -88,6 +91,10 @@ pub(crate) async fn load(
         Contender::WriteMemory | Contender::WriteEmbedded => {
             let client = ours::connect(address).await?;
             drive(in_flight, time, move |caller| ours::write(client.clone(), caller)).await
+        }
+        Contender::WriteWithoutIds => {
+            let client = without_ids::connect(address).await?;
+            drive(in_flight, time, move |caller| without_ids::write(client.clone(), caller)).await
         }
         Contender::Limit => {
             let client = limit::connect(address).await?;

@@ -11,3 +11,4 @@ pub(crate) mod tarpc;
 pub(crate) mod tonic;
 #[cfg(feature = "peers")]
 pub(crate) mod volo;
+pub(crate) mod without_ids;

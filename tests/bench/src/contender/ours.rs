@@ -12,7 +12,7 @@ use crate::work::NAME;
 
 /// An account's name.
 #[derive(Clone, Debug, Serialize, Deserialize, rpc::Schema)]
-pub(crate) struct Name(String);
+pub(crate) struct Name(pub(crate) String);
 
 impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -14,7 +14,7 @@ mod bare;
 mod by_hand;
 mod report;
 mod store;
-mod without_ids;
+pub(crate) mod without_ids;
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -13,6 +13,7 @@ pub(super) fn print(cells: &[Cell]) {
     println!("| --- | ---: | ---: | ---: | --- |");
     ratios(cells);
     latency(cells);
+    bookkeeping(cells);
     costs(cells);
     println!();
 }
@@ -84,6 +85,18 @@ fn latency(cells: &[Cell]) {
             .and_then(|cell| ratio(cells, cell, Contender::Limit, rate));
         let reached = Reached { ours, limit: Some(1.0) };
         row(&what, &format!("≥ {aim}"), reached, |value| value >= aim);
+    }
+}
+
+/// What exactly-once costs a durable write.
+fn bookkeeping(cells: &[Cell]) {
+    use Contender::{WriteEmbedded, WriteWithoutIds};
+    for in_flight in crate::work::IN_FLIGHT {
+        let what =
+            format!("write-embedded at {in_flight}, of the calls/s of {}", WriteWithoutIds.name());
+        let ours = find(cells, WriteEmbedded, in_flight)
+            .and_then(|cell| ratio(cells, cell, WriteWithoutIds, rate));
+        row(&what, "≥ 0.95", Reached { ours, limit: None }, |value| value >= 0.95);
     }
 }
 

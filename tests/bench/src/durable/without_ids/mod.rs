@@ -41,7 +41,7 @@ const ROOM: usize = log::SEGMENT as usize;
 
 /// Why it answers no more, or does not take a commit.
 #[derive(Clone, Debug)]
-pub(super) struct Failure(Arc<str>);
+pub(crate) struct Failure(Arc<str>);
 
 impl From<&str> for Failure {
     fn from(reason: &str) -> Failure {
@@ -57,22 +57,22 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-pub(super) struct WithoutIds {
+pub(crate) struct WithoutIds {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// What a run read.
-pub(super) struct Read {
+pub(crate) struct Read {
     key: DocKey,
     version: Option<u64>,
     /// The snapshot of the tree that it was read in.
     snapshot: Option<u64>,
 }
 
-pub(super) struct Write {
-    pub(super) key: DocKey,
-    pub(super) body: Option<Bytes>,
+pub(crate) struct Write {
+    pub(crate) key: DocKey,
+    pub(crate) body: Option<Bytes>,
 }
 
 struct Shared {
@@ -96,17 +96,19 @@ impl Flush {
             return end.clone();
         }
         ended.await;
+        // The thread that writes wakes one: who wakes the others is where they are, which is cheaper.
+        self.ended.notify_waiters();
         self.end.get().expect("set before it is notified").clone()
     }
 
     fn finish(&self, end: Result<(), Failure>) {
         let _ = self.end.set(end);
-        self.ended.notify_waiters();
+        self.ended.notify_one();
     }
 }
 
 impl WithoutIds {
-    pub(super) fn open(directory: &Path) -> Result<WithoutIds, Box<dyn Error>> {
+    pub(crate) fn open(directory: &Path) -> Result<WithoutIds, Box<dyn Error>> {
         std::fs::create_dir_all(directory)?;
         let tree = Tree::open(&directory.join("tree"))?;
         let mut state = State::new(tree.snapshot()?);
@@ -128,7 +130,7 @@ impl WithoutIds {
     }
 
     /// The document, and what a commit compares.
-    pub(super) fn read(&self, key: &DocKey) -> Result<(Option<Bytes>, Read), Failure> {
+    pub(crate) fn read(&self, key: &DocKey) -> Result<(Option<Bytes>, Read), Failure> {
         let state = self.shared.lock()?;
         if let Some(Document { version, body }) = state.recent(key) {
             let version = body.as_ref().map(|_| *version);
@@ -141,7 +143,7 @@ impl WithoutIds {
     }
 
     /// Writes if nothing that was read has changed, and says whether; durable before it answers.
-    pub(super) fn commit(
+    pub(crate) fn commit(
         &self,
         reads: Vec<Read>,
         writes: Vec<Write>,
