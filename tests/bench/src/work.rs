@@ -21,6 +21,8 @@ pub(crate) enum Contender {
     WriteMemory,
     /// This system: a write on the embedded store, with fsync.
     WriteEmbedded,
+    /// This system: a write on the memory store, by a client with a journal, with fsync.
+    WriteJournalled,
     /// This system: the same write in a plain method over a durable store without ids, not exactly once.
     WriteWithoutIds,
     /// Hand-written frames with a task per caller: what the machine allows.
@@ -55,9 +57,10 @@ pub(crate) const NAME: &str = "0123456789abcdef";
 /// Serves one contender until the process ends; prints its address.
 pub(crate) async fn serve(contender: Contender) -> Result<(), Box<dyn Error>> {
     match contender {
-        Contender::Plain | Contender::PlainBusyPolled | Contender::WriteMemory => {
-            ours::serve(false).await
-        }
+        Contender::Plain
+        | Contender::PlainBusyPolled
+        | Contender::WriteMemory
+        | Contender::WriteJournalled => ours::serve(false).await,
         Contender::WriteEmbedded => ours::serve(true).await,
         Contender::WriteWithoutIds => without_ids::serve().await,
         Contender::Limit | Contender::LimitNoTasks => limit::serve().await,
@@ -90,6 +93,10 @@ pub(crate) async fn load(
         }
         Contender::WriteMemory | Contender::WriteEmbedded => {
             let client = ours::connect(address).await?;
+            drive(in_flight, time, move |caller| ours::write(client.clone(), caller)).await
+        }
+        Contender::WriteJournalled => {
+            let (client, _place) = ours::connect_journalled(address).await?;
             drive(in_flight, time, move |caller| ours::write(client.clone(), caller)).await
         }
         Contender::WriteWithoutIds => {

@@ -82,6 +82,15 @@ pub(crate) async fn connect(address: &str) -> Result<WorkClient, Box<dyn Error>>
     Ok(Client::builder().connect([address]).await?)
 }
 
+/// A client with a journal, in a directory that lasts as long as the process is measured.
+pub(crate) async fn connect_journalled(
+    address: &str,
+) -> Result<(WorkClient, tempfile::TempDir), Box<dyn Error>> {
+    let place = tempfile::tempdir()?;
+    let journal = rpc::journal::FileJournal::open(place.path().join("journal"))?;
+    Ok((Client::builder().journal(journal).connect([address]).await?, place))
+}
+
 /// Longer than an answer takes when the server is awake.
 const ASKS_FOR: Duration = Duration::from_micros(50);
 
