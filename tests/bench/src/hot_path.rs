@@ -93,8 +93,8 @@ async fn make_calls(
             tokio::task::spawn_local(async move {
                 for _ in 0..share {
                     match path {
-                        Path::Plain => ours::plain(client.clone()).await,
-                        Path::Write => ours::write(client.clone(), caller).await,
+                        Path::Plain => ours::plain(&client).await,
+                        Path::Write => ours::write(&client, caller).await,
                     }
                 }
             })

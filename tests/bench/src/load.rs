@@ -41,17 +41,17 @@ pub(crate) fn histogram() -> Result<Histogram<u64>, Box<dyn Error>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
 }
 
-/// Makes calls from as many tasks as are to be in flight.
-pub(crate) async fn drive<F: Future<Output = ()> + 'static>(
+/// Makes calls from as many tasks as are to be in flight. Each task has a caller, made from its number,
+/// with a client's handle of its own, as a program's tasks have.
+pub(crate) async fn drive<C: AsyncFn() + 'static>(
     in_flight: usize,
     time: Duration,
-    call: impl Fn(usize) -> F + 'static,
+    caller: impl Fn(usize) -> C,
 ) -> Result<Figures, Box<dyn Error>> {
-    let call = Rc::new(call);
-    run(in_flight, time / 4, &call).await?;
+    run(in_flight, time / 4, &caller).await?;
     told_to_go().await?;
     let before = Usage::now();
-    let measured = run(in_flight, time, &call).await?;
+    let measured = run(in_flight, time, &caller).await?;
     Ok(figures(&measured, Usage::now() - before))
 }
 
@@ -97,31 +97,31 @@ fn figures(measured: &Measured, client: Usage) -> Figures {
     }
 }
 
-async fn run<F: Future<Output = ()> + 'static>(
+async fn run<C: AsyncFn() + 'static>(
     in_flight: usize,
     time: Duration,
-    call: &Rc<impl Fn(usize) -> F + 'static>,
+    caller: &impl Fn(usize) -> C,
 ) -> Result<Measured, Box<dyn Error>> {
     let waits = Rc::new(RefCell::new(histogram()?));
     let start = Instant::now();
     let stop = Rc::new(std::cell::Cell::new(false));
     let every = every(in_flight);
     let callers: Vec<_> = (0..in_flight)
-        .map(|caller| {
-            let (call, waits, stop) = (Rc::clone(call), Rc::clone(&waits), Rc::clone(&stop));
+        .map(|number| {
+            let (call, waits, stop) = (caller(number), Rc::clone(&waits), Rc::clone(&stop));
             tokio::task::spawn_local(async move {
                 let mut calls = 0u64;
                 while !stop.get() {
                     if calls.is_multiple_of(every) {
                         let begun = Instant::now();
-                        call(caller).await;
+                        call().await;
                         let took = begun.elapsed();
                         waits.borrow_mut().saturating_record(took.as_nanos() as u64);
                         if start.elapsed() >= time {
                             stop.set(true);
                         }
                     } else {
-                        call(caller).await;
+                        call().await;
                     }
                     calls += 1;
                 }

@@ -1,7 +1,6 @@
 //! The work, and who does it.
 
 use std::error::Error;
-use std::rc::Rc;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -85,27 +84,39 @@ pub(crate) async fn load(
     match contender {
         Contender::Plain => {
             let client = ours::connect(address).await?;
-            drive(in_flight, time, move |_| ours::plain(client.clone())).await
+            drive(in_flight, time, |_| with(&client, async |client| ours::plain(client).await))
+                .await
         }
         Contender::PlainBusyPolled => {
             let client = ours::connect_busy_polled(address).await?;
-            drive(in_flight, time, move |_| ours::plain(client.clone())).await
+            drive(in_flight, time, |_| with(&client, async |client| ours::plain(client).await))
+                .await
         }
         Contender::WriteMemory | Contender::WriteEmbedded => {
             let client = ours::connect(address).await?;
-            drive(in_flight, time, move |caller| ours::write(client.clone(), caller)).await
+            drive(in_flight, time, |caller| {
+                with(&client, async move |client| ours::write(client, caller).await)
+            })
+            .await
         }
         Contender::WriteJournalled => {
             let (client, _place) = ours::connect_journalled(address).await?;
-            drive(in_flight, time, move |caller| ours::write(client.clone(), caller)).await
+            drive(in_flight, time, |caller| {
+                with(&client, async move |client| ours::write(client, caller).await)
+            })
+            .await
         }
         Contender::WriteWithoutIds => {
             let client = without_ids::connect(address).await?;
-            drive(in_flight, time, move |caller| without_ids::write(client.clone(), caller)).await
+            drive(in_flight, time, |caller| {
+                with(&client, async move |client| without_ids::write(client, caller).await)
+            })
+            .await
         }
         Contender::Limit => {
             let client = limit::connect(address).await?;
-            drive(in_flight, time, move |_| limit::call(Rc::clone(&client))).await
+            drive(in_flight, time, |_| with(&client, async |client| limit::call(client).await))
+                .await
         }
         Contender::LimitNoTasks => {
             drive_loop(Loop::connect(address, in_flight).await?, in_flight, time).await
@@ -113,22 +124,40 @@ pub(crate) async fn load(
         #[cfg(feature = "peers")]
         Contender::Tarpc => {
             let client = crate::contender::tarpc::connect(address).await?;
-            drive(in_flight, time, move |_| crate::contender::tarpc::call(client.clone())).await
+            drive(in_flight, time, |_| {
+                with(&client, async |client| crate::contender::tarpc::call(client).await)
+            })
+            .await
         }
         #[cfg(feature = "peers")]
         Contender::Tonic => {
             let client = crate::contender::tonic::connect(address).await?;
-            drive(in_flight, time, move |_| crate::contender::tonic::call(client.clone())).await
+            drive(in_flight, time, |_| {
+                with(&client, async |client| crate::contender::tonic::call(client).await)
+            })
+            .await
         }
         #[cfg(feature = "peers")]
         Contender::VoloThrift => {
             let client = crate::contender::volo::connect(address)?;
-            drive(in_flight, time, move |_| crate::contender::volo::call(client.clone())).await
+            drive(in_flight, time, |_| {
+                with(&client, async |client| crate::contender::volo::call(client).await)
+            })
+            .await
         }
         #[cfg(feature = "peers")]
         Contender::CapnpRpc => {
             let client = crate::contender::capnp::connect(address).await?;
-            drive(in_flight, time, move |_| crate::contender::capnp::call(client.clone())).await
+            drive(in_flight, time, |_| {
+                with(&client, async |client| crate::contender::capnp::call(client).await)
+            })
+            .await
         }
     }
+}
+
+/// A caller with a handle of its own.
+fn with<H: Clone, C: AsyncFn(&H)>(handle: &H, call: C) -> impl AsyncFn() + use<H, C> {
+    let handle = handle.clone();
+    async move || call(&handle).await
 }

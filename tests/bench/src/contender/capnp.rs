@@ -67,7 +67,7 @@ fn network(
     ))
 }
 
-pub(crate) async fn call(client: work::Client) {
+pub(crate) async fn call(client: &work::Client) {
     let mut request = client.plain_request();
     let mut transfer = request.get();
     transfer.set_from(NAME);

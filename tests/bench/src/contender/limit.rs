@@ -122,7 +122,7 @@ async fn exchange(connection: Rc<Connection>, stream: TcpStream) -> io::Result<(
     }
 }
 
-pub(crate) async fn call(connection: Rc<Connection>) {
+pub(crate) async fn call(connection: &Connection) {
     let (from, to) = (NAME.to_owned(), NAME.to_owned());
     let slot = {
         let mut state = connection.state.borrow_mut();

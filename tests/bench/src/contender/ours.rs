@@ -99,15 +99,15 @@ pub(crate) async fn connect_busy_polled(address: &str) -> Result<WorkClient, Box
     Ok(Client::builder().connector(connector).connect([address]).await?)
 }
 
-pub(crate) async fn plain(client: WorkClient) {
+pub(crate) async fn plain(client: &WorkClient) {
     client.plain(NAME.to_owned(), NAME.to_owned(), 100).await.expect("the server answers");
 }
 
-pub(crate) async fn write(client: WorkClient, caller: usize) {
+pub(crate) async fn write(client: &WorkClient, caller: usize) {
     write_to(client, account_name(caller as u64)).await;
 }
 
-pub(crate) async fn write_to(client: WorkClient, account: String) {
+pub(crate) async fn write_to(client: &WorkClient, account: String) {
     client.write(Name(account), NAME.to_owned(), 100).await.expect("the server answers");
 }
 

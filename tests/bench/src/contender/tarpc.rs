@@ -44,7 +44,7 @@ pub(crate) async fn connect(address: &str) -> Result<PeerClient, Box<dyn Error>>
     Ok(PeerClient::new(config, transport).spawn())
 }
 
-pub(crate) async fn call(client: PeerClient) {
+pub(crate) async fn call(client: &PeerClient) {
     let answer = client.plain(context::current(), NAME.to_owned(), NAME.to_owned(), 100).await;
     std::hint::black_box(answer.expect("the server answers"));
 }

@@ -84,9 +84,9 @@ pub(crate) async fn connect(address: &str) -> Result<Channel, Box<dyn Error>> {
     Ok(Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true).connect().await?)
 }
 
-pub(crate) async fn call(channel: Channel) {
+pub(crate) async fn call(channel: &Channel) {
     let transfer = Transfer { from: NAME.to_owned(), to: NAME.to_owned(), amount: 100 };
-    let receipt = unary(channel, transfer).await.expect("the server answers");
+    let receipt = unary(channel.clone(), transfer).await.expect("the server answers");
     std::hint::black_box(receipt);
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn connect(address: &str) -> Result<WorkClient, Box<dyn Error>> {
     Ok(WorkClientBuilder::new("work").address(address).multiplex(true).build())
 }
 
-pub(crate) async fn call(client: WorkClient) {
+pub(crate) async fn call(client: &WorkClient) {
     let name = || FastStr::from_string(NAME.to_owned());
     let transfer = Transfer { from: name(), to: name(), amount: 100 };
     std::hint::black_box(client.plain(transfer).await.expect("the server answers"));

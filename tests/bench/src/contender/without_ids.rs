@@ -54,7 +54,7 @@ pub(crate) async fn connect(address: &str) -> Result<UnsafelyClient, Box<dyn Err
     Ok(Client::builder().connect([address]).await?)
 }
 
-pub(crate) async fn write(client: UnsafelyClient, caller: usize) {
+pub(crate) async fn write(client: &UnsafelyClient, caller: usize) {
     let account = Name(account_name(caller as u64));
     client.write(account, NAME.to_owned(), 100).await.expect("the server answers");
 }

@@ -1,6 +1,6 @@
 //! Many clients in one process, each with a connection of its own, and one load for all of them.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,15 +32,30 @@ pub(crate) async fn load(
             clients.push(client.await??);
         }
     }
-    let (next, random) =
-        (Cell::new(0), Rc::new(std::cell::RefCell::new(fastrand::Rng::with_seed(1))));
-    drive(in_flight, time, move |_| {
-        let client = clients[next.get() % clients.len()].clone();
-        next.set(next.get() + 1);
-        let account = random.borrow_mut().u64(..accounts);
-        ours::write_to(client, account_name(account))
+    let clients = Rc::new(Turns { of: clients, next: Cell::new(0) });
+    let random = Rc::new(RefCell::new(fastrand::Rng::with_seed(1)));
+    drive(in_flight, time, |_| {
+        let (clients, random) = (Rc::clone(&clients), Rc::clone(&random));
+        async move || {
+            let account = random.borrow_mut().u64(..accounts);
+            ours::write_to(clients.next(), account_name(account)).await;
+        }
     })
     .await
+}
+
+/// Connections that are used by turns.
+struct Turns<C> {
+    of: Vec<C>,
+    next: Cell<usize>,
+}
+
+impl<C> Turns<C> {
+    fn next(&self) -> &C {
+        let next = self.next.get();
+        self.next.set(next + 1);
+        &self.of[next % self.of.len()]
+    }
 }
 
 /// As [`load`], with the hand-written client.
@@ -54,11 +69,10 @@ pub(crate) async fn load_bare(
     while clients.len() < connections {
         clients.push(limit::connect(address).await?);
     }
-    let next = Cell::new(0);
-    drive(in_flight, time, move |_| {
-        let client = Rc::clone(&clients[next.get() % clients.len()]);
-        next.set(next.get() + 1);
-        limit::call(client)
+    let clients = Rc::new(Turns { of: clients, next: Cell::new(0) });
+    drive(in_flight, time, |_| {
+        let clients = Rc::clone(&clients);
+        async move || limit::call(clients.next()).await
     })
     .await
 }
