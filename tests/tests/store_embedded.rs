@@ -9,15 +9,16 @@ use tempfile::TempDir;
 
 struct Embedded {
     directory: TempDir,
+    config: EmbeddedConfig,
 }
 
 impl Embedded {
-    fn new() -> Embedded {
-        Embedded { directory: tempfile::tempdir().expect("a temporary directory") }
+    fn new(config: EmbeddedConfig) -> Embedded {
+        Embedded { directory: tempfile::tempdir().expect("a temporary directory"), config }
     }
 
     fn store(&self) -> Arc<dyn Store> {
-        let store = EmbeddedStore::open(self.directory.path(), EmbeddedConfig::default());
+        let store = EmbeddedStore::open(self.directory.path(), self.config.clone());
         Arc::new(store.expect("the store opens"))
     }
 }
@@ -38,7 +39,13 @@ impl Harness for Embedded {
     }
 }
 
-rpc_tests::conformance_suite!(Embedded::new());
+rpc_tests::conformance_suite!(Embedded::new(EmbeddedConfig::default()));
+
+mod synced_where_called {
+    use super::*;
+
+    rpc_tests::conformance_suite!(Embedded::new(EmbeddedConfig::default().sync_where_called(true)));
+}
 
 mod on_a_simulated_disk {
     use rpc_tests::conformance::stores::OnDisk;

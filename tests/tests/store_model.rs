@@ -136,7 +136,9 @@ impl Pair {
 
 /// Opens the store for the `number`th time.
 fn open(disk: &Disk, number: usize) -> EmbeddedStore {
-    let config = EmbeddedConfig::default().log_bytes(LOG_BYTES[number % LOG_BYTES.len()]);
+    let config = EmbeddedConfig::default()
+        .log_bytes(LOG_BYTES[number % LOG_BYTES.len()])
+        .sync_where_called(number % 2 == 1);
     EmbeddedStore::open_on(disk.tree(), disk.log(), config).expect("the store opens")
 }
 

@@ -38,6 +38,32 @@ pub struct Deferred<T> {
     flush: Arc<Flush>,
     /// The answer if the flush fails.
     failed: fn(FlushError) -> T,
+    /// Who must see to it that the flush begins; `None` if somebody does already.
+    beginner: Option<Beginner>,
+}
+
+/// What can begin a flush.
+pub(crate) trait BeginFlush: std::fmt::Debug + Send + Sync {
+    /// Makes the changes durable before it returns, if that is not left to somebody else.
+    fn begin_here(&self);
+
+    /// Leaves it to somebody else.
+    fn begin_elsewhere(&self);
+}
+
+/// Begins a flush at the latest when it is dropped, so that nothing that was applied stays behind.
+#[derive(Debug)]
+struct Beginner {
+    store: Arc<dyn BeginFlush>,
+    flush: Arc<Flush>,
+}
+
+impl Drop for Beginner {
+    fn drop(&mut self) {
+        if self.flush.end.get().is_none() {
+            self.store.begin_elsewhere();
+        }
+    }
 }
 
 impl Flush {
@@ -79,7 +105,18 @@ impl FlushError {
 impl<T> Deferred<T> {
     /// `answer` once `flush` has ended well, else what `failed` makes of its end.
     pub(crate) fn new(answer: T, flush: Arc<Flush>, failed: fn(FlushError) -> T) -> Deferred<T> {
-        Deferred { answer, flush, failed }
+        Deferred { answer, flush, failed, beginner: None }
+    }
+
+    /// As [`new`](Deferred::new), of a flush that begins when the answer is first waited for.
+    pub(crate) fn begun_by(
+        store: Arc<dyn BeginFlush>,
+        answer: T,
+        flush: Arc<Flush>,
+        failed: fn(FlushError) -> T,
+    ) -> Deferred<T> {
+        let beginner = Some(Beginner { store, flush: Arc::clone(&flush) });
+        Deferred { answer, flush, failed, beginner }
     }
 
     /// The answer, if it holds by now.
@@ -99,7 +136,11 @@ impl<T> Deferred<T> {
     /// The wait until there is an answer, apart from it.
     pub(crate) fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let flush = Arc::clone(&self.flush);
+        let store = self.beginner.as_ref().map(|beginner| Arc::clone(&beginner.store));
         Box::pin(async move {
+            if let Some(store) = store {
+                store.begin_here();
+            }
             // How it ended, the answer tells.
             let _ = flush.wait().await;
         })

@@ -115,12 +115,12 @@ fn a_failure_while_the_store_is_opened_is_an_error() {
 /// Runs the script with a fault at step 1, 2, 3, … and hands each outcome to `then`, until the
 /// script ends first. Returns the number of steps of the script.
 fn at_every_step(fault: Fault, mut then: impl FnMut(&Disk, Log, u64)) -> u64 {
-    let of_one = |log_bytes| {
+    let of_one = |config: EmbeddedConfig| {
         let prepared = prepared();
         for step in 1.. {
             let disk = prepared.repaired();
             disk.plan(step, fault);
-            let log = run_script(&disk, log_bytes);
+            let log = run_script(&disk, &config);
             if !disk.has_struck() {
                 return step - 1;
             }
@@ -128,13 +128,15 @@ fn at_every_step(fault: Fault, mut then: impl FnMut(&Disk, Log, u64)) -> u64 {
         }
         unreachable!("the script has an end")
     };
-    LOG_BYTES.map(of_one).iter().sum()
+    let all = LOG_BYTES.map(|log_bytes| EmbeddedConfig::default().log_bytes(log_bytes));
+    let synced_where_called = all[0].clone().sync_where_called(true);
+    all.into_iter().chain([synced_where_called]).map(of_one).sum()
 }
 
 /// Opens the store, runs the script and closes the store, or fails at it.
-fn run_script(disk: &Disk, log_bytes: usize) -> Log {
+fn run_script(disk: &Disk, config: &EmbeddedConfig) -> Log {
     let mut log = Log::default();
-    match open_with(disk, log_bytes) {
+    match open_with(disk, config) {
         Ok(store) => {
             let ended = block_on(log.run(&store));
             if ended.is_err() {
@@ -155,12 +157,11 @@ fn prepared() -> Disk {
 }
 
 fn open(disk: &Disk) -> Result<EmbeddedStore, OpenError> {
-    open_with(disk, LOG_BYTES[0])
+    open_with(disk, &EmbeddedConfig::default().log_bytes(LOG_BYTES[0]))
 }
 
-fn open_with(disk: &Disk, log_bytes: usize) -> Result<EmbeddedStore, OpenError> {
-    let config = EmbeddedConfig::default().log_bytes(log_bytes);
-    EmbeddedStore::open_on(disk.tree(), disk.log(), config)
+fn open_with(disk: &Disk, config: &EmbeddedConfig) -> Result<EmbeddedStore, OpenError> {
+    EmbeddedStore::open_on(disk.tree(), disk.log(), config.clone())
 }
 
 /// Opens what is found, and checks it twice: the second time after a clean close.

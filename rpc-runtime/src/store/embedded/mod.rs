@@ -12,6 +12,7 @@
 //! 4. The writer thread (`writer.rs`) takes the whole active generation and appends it to the
 //!    **log** (`log.rs`): one write, one sync. While it does so, a new active generation collects
 //!    the next commits.
+//!    (With [`EmbeddedConfig::sync_where_called`], who waits for a lone commit does this itself.)
 //! 5. The flush ends: everyone who waits for it is woken, and only now is the commit a
 //!    [`Committed`].
 //! 6. When half of the log is full, the checkpoint thread (`checkpoint.rs`) puts what it holds into
@@ -147,10 +148,10 @@ impl EmbeddedStore {
         directory: Option<DirectoryLock>,
         config: &EmbeddedConfig,
     ) -> Result<EmbeddedStore, OpenError> {
-        let Opened { place, database, log, state } = opened;
-        let shared = Arc::new(Shared::new(place, state, config.max_undurable_bytes));
+        let Opened { place, database, state } = opened;
+        let shared = Arc::new(Shared::new(place, state, config));
         let mut store = EmbeddedStore { shared, threads: Vec::new(), _directory: directory };
-        store.start_thread("rpc-store", |shared| writer::run(shared, log))?;
+        store.start_thread("rpc-store", writer::run)?;
         store.start_thread("rpc-store-tree", |shared| checkpoint::run(shared, database))?;
         Ok(store)
     }

@@ -38,7 +38,6 @@ const NEW_FILE: &str = "store.redb.new";
 pub(super) struct Opened {
     pub(super) place: Arc<str>,
     pub(super) database: Database,
-    pub(super) log: Log,
     pub(super) state: State,
 }
 
@@ -93,11 +92,12 @@ pub(super) fn backends(
     }
     // The engine reports damage as an error where it looks for it, and panics elsewhere.
     let opened = catch_unwind(AssertUnwindSafe(|| open_both(tree, log, &place, config)));
-    let (database, log, state) = opened.unwrap_or_else(|panic| {
+    let (database, log, mut state) = opened.unwrap_or_else(|panic| {
         let detail = FailureCause::panic(&*panic).to_string();
         Err(OpenError::Damaged { place: place.to_string(), detail })
     })?;
-    Ok(Opened { place, database, log, state })
+    state.set_log(log);
+    Ok(Opened { place, database, state })
 }
 
 fn create_directory(directory: &Path) -> Result<(), OpenError> {

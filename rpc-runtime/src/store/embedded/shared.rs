@@ -11,8 +11,9 @@ use super::log::Log;
 use super::shown_after;
 use super::snapshot::Snapshot;
 use super::state::{Applied, Checkpoint, State};
+use super::{EmbeddedConfig, writer};
 use crate::rule::{Captured, Rule, kept};
-use crate::store::flush::{Deferred, FlushError};
+use crate::store::flush::{BeginFlush, Deferred, FlushError};
 use crate::store::{
     Commit, CommitOutcome, Committed, DocKey, StoreError, StoreFuture, Versioned, limits,
 };
@@ -29,12 +30,14 @@ pub(super) struct Shared {
     /// One permit for each byte that may be applied and not durable. First come, first served.
     pub(super) room: Semaphore,
     max_permits: u32,
+    /// See [`EmbeddedConfig::sync_where_called`](super::EmbeddedConfig::sync_where_called).
+    syncs_where_called: bool,
     pub(super) stops_after_failure: Captured,
 }
 
 impl Shared {
-    pub(super) fn new(place: Arc<str>, state: State, max_undurable_bytes: u32) -> Shared {
-        let max_permits = max_undurable_bytes.max(1);
+    pub(super) fn new(place: Arc<str>, state: State, config: &EmbeddedConfig) -> Shared {
+        let max_permits = config.max_undurable_bytes.max(1);
         Shared {
             place,
             state: Mutex::new(state),
@@ -42,6 +45,7 @@ impl Shared {
             checkpoint_work: Condvar::new(),
             room: Semaphore::new(max_permits as usize),
             max_permits,
+            syncs_where_called: config.sync_where_called,
             stops_after_failure: Captured::of(Rule::StopAfterFailedSync),
         }
     }
@@ -66,7 +70,7 @@ impl Shared {
     }
 
     pub(super) fn commit(
-        &self,
+        self: &Arc<Self>,
         commit: Commit,
     ) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
         if let Err(error) = limits::check(&commit) {
@@ -88,11 +92,13 @@ impl Shared {
 
     /// Applies a commit that has room.
     fn apply(
-        &self,
+        self: &Arc<Self>,
         commit: Commit,
         room: SemaphorePermit<'_>,
     ) -> StoreFuture<'static, Result<CommitOutcome, StoreError>> {
-        let applied = match self.with_state(|state| state.apply(commit, room.num_permits())) {
+        let apply = |state: &mut State| state.apply(commit, room.num_permits());
+        // Where its waiter begins the flush, the writer thread need not hear of it yet.
+        let applied = match self.change(apply, !self.syncs_where_called) {
             Ok(applied) => applied,
             Err(error) => return StoreFuture::ready(Err(error)),
         };
@@ -105,7 +111,12 @@ impl Shared {
                     return StoreFuture::ready(Ok(outcome));
                 }
                 let failed = |error: FlushError| Err(error.for_write());
-                StoreFuture::deferred(Deferred::new(Ok(outcome), flush, failed))
+                StoreFuture::deferred(if self.syncs_where_called {
+                    let store = Arc::clone(self) as Arc<dyn BeginFlush>;
+                    Deferred::begun_by(store, Ok(outcome), flush, failed)
+                } else {
+                    Deferred::new(Ok(outcome), flush, failed)
+                })
             }
             Applied::Recorded(outcome, flush) => {
                 shown_after(flush, CommitOutcome::Recorded(Committed::new(outcome)))
@@ -120,6 +131,15 @@ impl Shared {
         &self,
         step: impl FnOnce(&mut State) -> Result<T, FailureCause>,
     ) -> Result<T, StoreError> {
+        self.change(step, true)
+    }
+
+    /// As [`with_state`](Shared::with_state); whether the writer thread hears of work.
+    fn change<T>(
+        &self,
+        step: impl FnOnce(&mut State) -> Result<T, FailureCause>,
+        tell_writer: bool,
+    ) -> Result<T, StoreError> {
         let mut state = self.lock();
         if let Some(failure) = state.failure() {
             return Err(StoreError::Unavailable { cause: Arc::clone(failure) as _ });
@@ -127,6 +147,14 @@ impl Shared {
         let answer = step(&mut state).map_err(|cause| StoreError::Unavailable {
             cause: self.fail_locked(&mut state, "read", cause),
         })?;
+        if tell_writer {
+            self.tell_writer(state);
+        }
+        Ok(answer)
+    }
+
+    /// Wakes the writer thread if there is work and it sleeps.
+    fn tell_writer(&self, mut state: MutexGuard<'_, State>) {
         let wake = state.writer_idle && state.has_work();
         if wake {
             state.writer_idle = false;
@@ -135,28 +163,33 @@ impl Shared {
         if wake {
             self.work.notify_one();
         }
-        Ok(answer)
     }
 
-    /// What the writer thread has to write next; `None` if its work is over.
+    /// What the writer thread has to write next, and the log to write it to; `None` if its work is
+    /// over.
     ///
     /// Where it has no room in the log, a checkpoint that includes it has begun, and the log goes on
     /// with its other segment, or not at all if it does not fit there either.
-    pub(super) fn next_generation(&self, log: &mut Log) -> Option<Generation> {
+    pub(super) fn next_generation(&self) -> Option<(Generation, Log)> {
         let mut state = self.lock();
         loop {
             if state.failure().is_some() {
                 return None;
             }
-            if state.has_work() {
-                if log.has_room(state.frame_len()) {
+            if state.is_flushing() {
+                // A caller writes, and says when it has done so.
+            } else if state.has_work() {
+                let length = state.frame_len();
+                let checkpoint = &state.checkpoint;
+                let may_begin = matches!(checkpoint, Checkpoint::Idle | Checkpoint::Failed { .. });
+                if state.log_has_room(length) {
                     return Some(state.begin_flush());
                 }
-                if matches!(state.checkpoint, Checkpoint::Idle | Checkpoint::Failed { .. }) {
-                    let generation = state.begin_flush();
+                if may_begin {
+                    let (generation, mut log) = state.begin_flush();
                     self.want_checkpoint(&mut state);
                     log.switch_for(generation.frame.len());
-                    return Some(generation);
+                    return Some((generation, log));
                 }
             } else if state.closing {
                 match state.checkpoint {
@@ -172,8 +205,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn end_flush(&self, frame: Vec<u8>) {
-        self.lock().end_flush(frame);
+    pub(super) fn end_flush(&self, frame: Vec<u8>, log: Log) {
+        self.lock().end_flush(frame, log);
     }
 
     /// Waits for the end of the checkpoint that was begun last.
@@ -194,7 +227,12 @@ impl Shared {
 
     /// Says that the writer thread has ended, so that the checkpoint thread does so, too.
     pub(super) fn end_writer(&self) {
-        self.lock().writer_ended = true;
+        let log = {
+            let mut state = self.lock();
+            state.writer_ended = true;
+            state.take_log()
+        };
+        drop(log);
         self.checkpoint_work.notify_one();
     }
 
@@ -290,5 +328,27 @@ impl Shared {
             self.fail_locked(&mut state, "change its state", cause);
             state
         })
+    }
+}
+
+impl BeginFlush for Shared {
+    /// A lone change is written here; what comes with others is left to the writer thread, so that
+    /// this one can go on.
+    fn begin_here(&self) {
+        let mut state = self.lock();
+        let may_write = state.failure().is_none() && !state.is_flushing();
+        if may_write && state.has_lone_change() && state.log_has_room(state.frame_len()) {
+            let (generation, log) = state.begin_flush();
+            drop(state);
+            writer::flush(self, generation, log);
+            // What was applied meanwhile, or is to be closed, waits for the log.
+            self.work.notify_one();
+        } else {
+            self.tell_writer(state);
+        }
+    }
+
+    fn begin_elsewhere(&self) {
+        self.tell_writer(self.lock());
     }
 }

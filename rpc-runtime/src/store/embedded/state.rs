@@ -14,7 +14,7 @@ use super::checkpoint::{Batch, SessionChange};
 use super::error::{Failure, FailureCause, RowError};
 use super::frame::{self, Change};
 use super::generation::{Generation, Lsn, Span};
-use super::log::Frame;
+use super::log::{Frame, Log};
 use super::results::Results;
 use super::snapshot::Snapshot;
 use crate::id::{CallId, ClientId, Seq};
@@ -36,8 +36,10 @@ pub(super) struct State {
     pub(super) sessions: Sessions<Recorded>,
     /// Where changes become part of the log.
     active: Generation,
-    /// What the writer thread is writing.
+    /// What is being written to the log.
     flushing: Option<Span>,
+    /// The log, unless somebody writes to it.
+    log: Option<Log>,
     /// What was applied since the last checkpoint began.
     young: Young,
     /// The documents that a checkpoint is putting into the tree.
@@ -128,6 +130,7 @@ impl State {
             sessions,
             active: Generation::after(snapshot.last(), Vec::new()),
             flushing: None,
+            log: None,
             young: Young::default(),
             old: None,
             snapshot: Arc::new(snapshot),
@@ -254,18 +257,46 @@ impl State {
         self.active.frame.len()
     }
 
-    /// Takes all that there is to write. From here to [`State::end_flush`] it is flushing.
-    pub(super) fn begin_flush(&mut self) -> Generation {
+    /// Whether all that there is to write is one change.
+    pub(super) fn has_lone_change(&self) -> bool {
+        self.active.span.last.0 == self.active.span.after.0 + 1
+    }
+
+    /// Whether somebody writes to the log.
+    pub(super) fn is_flushing(&self) -> bool {
+        self.flushing.is_some()
+    }
+
+    /// Whether a frame of this length has room in the log, which nobody writes to.
+    pub(super) fn log_has_room(&self, length: usize) -> bool {
+        self.log.as_ref().is_some_and(|log| log.has_room(length))
+    }
+
+    /// Gives it the log, for which it was opened.
+    pub(super) fn set_log(&mut self, log: Log) {
+        self.log = Some(log);
+    }
+
+    /// Takes the log for good: nothing is written any more.
+    pub(super) fn take_log(&mut self) -> Option<Log> {
+        self.log.take()
+    }
+
+    /// Takes all that there is to write, and the log. From here to [`State::end_flush`] it is
+    /// flushing.
+    pub(super) fn begin_flush(&mut self) -> (Generation, Log) {
+        let log = self.log.take().expect("nobody writes to the log");
         let spare = std::mem::take(&mut self.spare);
         let next = Generation::after(self.active.span.last, spare);
         let generation = std::mem::replace(&mut self.active, next);
         self.flushing = Some(generation.span.clone());
-        generation
+        (generation, log)
     }
 
     /// What was flushing is durable; its frame is of no more use.
-    pub(super) fn end_flush(&mut self, frame: Vec<u8>) {
+    pub(super) fn end_flush(&mut self, frame: Vec<u8>, log: Log) {
         self.flushing = None;
+        self.log = Some(log);
         if frame.capacity() <= MAX_SPARE {
             self.spare = frame;
         }

@@ -12,32 +12,37 @@ use super::{Shared, WriteError};
 use crate::store::flush::FlushError;
 
 /// Writes generations until the store is closed and nothing is left, or until it fails.
-pub(super) fn run(shared: &Shared, mut log: Log) {
-    while let Some(generation) = shared.next_generation(&mut log) {
-        let Generation { mut frame, span, permits } = generation;
-        let write = || write(shared, &mut log, &mut frame, &span);
-        let written = catch_unwind(AssertUnwindSafe(write));
-        let written = written.unwrap_or_else(|panic| {
-            let cause = FailureCause::panic(&*panic);
-            Err(WriteError { step: "write", may_be_written: true, cause })
-        });
-        match written {
-            Ok(()) => shared.end_flush(frame),
-            Err(_) if !shared.stops_after_failure.kept() => shared.end_flush(frame),
-            Err(WriteError { step, may_be_written, cause }) => {
-                let failure = shared.fail(step, cause);
-                span.flush.finish(Err(if may_be_written {
-                    FlushError::Unknown(failure)
-                } else {
-                    FlushError::NotWritten(failure)
-                }));
-                break;
-            }
-        }
-        shared.room.add_permits(permits);
-        span.flush.finish(Ok(()));
+pub(super) fn run(shared: &Shared) {
+    while let Some((generation, log)) = shared.next_generation() {
+        flush(shared, generation, log);
     }
     shared.end_writer();
+}
+
+/// Makes a generation durable, gives the log back and wakes who waits; or closes the store for good.
+pub(super) fn flush(shared: &Shared, generation: Generation, mut log: Log) {
+    let Generation { mut frame, span, permits } = generation;
+    let write = || write(shared, &mut log, &mut frame, &span);
+    let written = catch_unwind(AssertUnwindSafe(write));
+    let written = written.unwrap_or_else(|panic| {
+        let cause = FailureCause::panic(&*panic);
+        Err(WriteError { step: "write", may_be_written: true, cause })
+    });
+    match written {
+        Ok(()) => shared.end_flush(frame, log),
+        Err(_) if !shared.stops_after_failure.kept() => shared.end_flush(frame, log),
+        Err(WriteError { step, may_be_written, cause }) => {
+            let failure = shared.fail(step, cause);
+            span.flush.finish(Err(if may_be_written {
+                FlushError::Unknown(failure)
+            } else {
+                FlushError::NotWritten(failure)
+            }));
+            return;
+        }
+    }
+    shared.room.add_permits(permits);
+    span.flush.finish(Ok(()));
 }
 
 fn write(

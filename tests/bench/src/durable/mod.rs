@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 use self::bare::Bare;
 use self::by_hand::ByHand;
 use self::store::{Committer, block_on, open_without_ids, run_without_ids};
+use rpc::store::EmbeddedConfig;
+
 use crate::table::{load_average, median, progress};
 use crate::usage::Usage;
 
@@ -81,6 +83,7 @@ impl Measuring {
 struct Round {
     sync: Measured,
     lone_by_hand: Measured,
+    lone_where_called: Measured,
     many_by_hand: Measured,
     /// For each of [`WIDTHS`].
     in_store: [Measured; WIDTHS.len()],
@@ -97,7 +100,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let bar = progress(arguments.rounds as usize);
     let load = load_average();
     let rounds = block_on(async {
-        let committer = Committer::open(&place.path().join("store")).await?;
+        let config = EmbeddedConfig::default();
+        let committer = Committer::open(&place.path().join("store"), config.clone()).await?;
+        let calling = config.sync_where_called(true);
+        let calling = Committer::open(&place.path().join("synced-where-called"), calling).await?;
         let plain = open_without_ids(&place.path().join("without-ids")).await?;
         let mut rounds = Vec::new();
         for round in 0..arguments.rounds {
@@ -116,6 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             let all = |found: Vec<Measured>| found.try_into().unwrap_or_else(|_| unreachable!());
             rounds.push(Round {
                 sync,
+                lone_where_called: calling.run(1, time).await?,
                 lone_by_hand: by_hand.run(1, time)?,
                 many_by_hand: by_hand.run(WIDTHS[2], time)?,
                 in_store: all(in_store),

@@ -23,6 +23,8 @@ pub(super) fn print(rounds: &[Round]) {
     target("a lone commit, × the engine's", "≤ 1.15", reached, reached <= 1.15);
     let reached = of(&|r| r.in_store[lone].median_micros / r.sync.median_micros);
     target("a lone commit, × a sync", "≤ 1.15", reached, reached <= 1.15);
+    let reached = of(&|r| r.lone_where_called.median_micros / r.sync.median_micros);
+    target("a lone commit, synced where called, × a sync", "≤ 1.15", reached, reached <= 1.15);
     for (at, width) in WIDTHS.into_iter().enumerate() {
         let reached = of(&|r| r.in_store[at].per_second / r.without_ids[at].per_second);
         let what = format!("the store, of the same write without ids, {}", in_flight(width));
@@ -46,6 +48,8 @@ fn rows() -> Vec<(String, Figure)> {
         let what = format!("the same write without ids, {width}");
         rows.push((what, Box::new(move |r| r.without_ids[at])));
     }
+    let what = "the store, 1 in flight, synced where called".into();
+    rows.insert(4, (what, Box::new(|r| r.lone_where_called)));
     rows
 }
 

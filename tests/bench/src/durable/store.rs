@@ -41,8 +41,11 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) async fn open(directory: &Path) -> Result<Rc<Committer>, Box<dyn Error>> {
-        let store = Arc::new(EmbeddedStore::open(directory, EmbeddedConfig::default())?);
+    pub(super) async fn open(
+        directory: &Path,
+        config: EmbeddedConfig,
+    ) -> Result<Rc<Committer>, Box<dyn Error>> {
+        let store = Arc::new(EmbeddedStore::open(directory, config)?);
         let lease = Lease::from(WallTime::now(), Lease::DEFAULT);
         let (who, secret) = (Identity::anonymous(), SessionSecret([7; 16]));
         let session = store.open_session(&who, secret, lease).await?;

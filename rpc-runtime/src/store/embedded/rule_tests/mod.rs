@@ -157,10 +157,12 @@ fn each_setting_sets_its_own() {
         .cache_bytes(1)
         .max_undurable_bytes(2)
         .log_bytes(3)
+        .sync_where_called(true)
         .max_sessions(4)
         .check_on_open(false);
     assert_eq!((config.cache_bytes, config.max_undurable_bytes, config.log_bytes), (1, 2, 3));
     assert_eq!((config.max_sessions, config.check_on_open), (4, false));
+    assert!(config.sync_where_called);
     assert_eq!(config.max_undurable_bytes(0).max_undurable_bytes, 1);
     assert_eq!(EmbeddedConfig::default().cache_bytes(1).max_sessions(9).cache_bytes, 1);
 }

@@ -1,11 +1,13 @@
 //! The steps of the callers and of the two threads, taken one by one.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::*;
-use crate::store::StoreError;
 use crate::store::embedded::checkpoint::{self, WriteError};
 use crate::store::embedded::error::FailureCause;
 use crate::store::embedded::generation::Generation;
@@ -14,6 +16,8 @@ use crate::store::embedded::log::{BLOCK, Log};
 use crate::store::embedded::shared::Shared;
 use crate::store::embedded::snapshot::Snapshot;
 use crate::store::embedded::state::{Applied, Checkpoint, State, Verdict};
+use crate::store::embedded::writer;
+use crate::store::{CommitOutcome, Store as _, StoreError, StoreFuture};
 
 fn open_session(state: &mut State) -> SessionId {
     let session = state.sessions.open(&identity(), SECRET, LEASE).unwrap();
@@ -30,9 +34,11 @@ fn must_apply(state: &mut State, commit: Commit) {
     assert!(matches!(applied, Applied::Committed(..)), "{applied:?}");
 }
 
-/// Makes what is active durable.
+/// Makes what is active durable, as far as anybody can tell.
 fn flush(state: &mut State) {
-    state.begin_flush().span.flush.finish(Ok(()));
+    let (generation, log) = state.begin_flush();
+    generation.span.flush.finish(Ok(()));
+    state.end_flush(generation.frame, log);
 }
 
 fn write(database: &Database, batch: &checkpoint::Batch) -> Snapshot {
@@ -121,8 +127,7 @@ fn a_read_of_an_earlier_snapshot_is_compared_with_the_tree() {
 
 /// A store whose two threads take their steps when a test says so.
 struct Parts {
-    shared: Shared,
-    log: Log,
+    shared: Arc<Shared>,
     database: Database,
     session: SessionId,
 }
@@ -130,10 +135,14 @@ struct Parts {
 impl Parts {
     /// Its log has two segments of one block.
     fn new() -> Parts {
-        let Opened { place, database, log, mut state } = Files::default().parts(2 * BLOCK as usize);
+        Parts::with(&EmbeddedConfig::default().log_bytes(2 * BLOCK as usize))
+    }
+
+    fn with(config: &EmbeddedConfig) -> Parts {
+        let Opened { place, database, mut state } = Files::default().parts(config.log_bytes);
         let session = open_session(&mut state);
         flush(&mut state);
-        Parts { shared: Shared::new(place, state, 1 << 20), log, database, session }
+        Parts { shared: Arc::new(Shared::new(place, state, config)), database, session }
     }
 
     fn apply(&self, seq: u64, body: &[u8]) {
@@ -142,8 +151,8 @@ impl Parts {
         assert!(matches!(applied, Applied::Committed(..)), "{applied:?}");
     }
 
-    fn next_generation(&mut self) -> Option<Generation> {
-        self.shared.next_generation(&mut self.log)
+    fn next_generation(&self) -> Option<(Generation, Log)> {
+        self.shared.next_generation()
     }
 
     fn wants_checkpoint(&self) -> bool {
@@ -153,11 +162,11 @@ impl Parts {
     }
 
     /// Has a call taken by the writer thread that does not fit into the log.
-    fn take_too_long(&mut self) -> Generation {
+    fn take_too_long(&self) -> (Generation, Log) {
         self.apply(1, &[1; 2 * BLOCK as usize]);
-        let generation = self.next_generation().unwrap();
+        let taken = self.next_generation().unwrap();
         assert!(self.wants_checkpoint());
-        generation
+        taken
     }
 }
 
@@ -166,25 +175,24 @@ fn what_is_recorded_is_shown_once_its_flush_has_ended() {
     let Opened { database: _database, mut state, .. } = Files::default().parts(2 * BLOCK as usize);
     let session = open_session(&mut state);
     flush(&mut state);
-    state.end_flush(Vec::new());
     must_apply(&mut state, put(session, 1, "a", b"1"));
     let waits = |state: &State| match state.judge(&call(session, 1)).unwrap() {
         Verdict::Recorded(_, flush) => flush.is_some(),
         _ => panic!("it is recorded"),
     };
     assert!(waits(&state), "its generation is active");
-    let generation = state.begin_flush();
+    let (generation, log) = state.begin_flush();
     assert!(waits(&state), "its generation is flushing");
     generation.span.flush.finish(Ok(()));
-    state.end_flush(generation.frame);
+    state.end_flush(generation.frame, log);
     assert!(!waits(&state), "it is durable");
 }
 
 #[test]
 fn what_has_no_room_in_the_log_is_durable_once_the_tree_holds_it() {
-    let mut parts = Parts::new();
-    let generation = parts.take_too_long();
-    assert!(!parts.log.has_room(generation.frame.len()), "not in the other segment either");
+    let parts = Parts::new();
+    let (generation, log) = parts.take_too_long();
+    assert!(!log.has_room(generation.frame.len()), "not in the other segment either");
     let (shared, database, is_written) = (&parts.shared, &parts.database, AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -201,21 +209,22 @@ fn what_has_no_room_in_the_log_is_durable_once_the_tree_holds_it() {
 
 #[test]
 fn a_full_segment_goes_to_the_tree_while_the_other_is_filled() {
-    let mut parts = Parts::new();
+    let parts = Parts::new();
     parts.apply(1, b"1");
-    let first = parts.next_generation().unwrap();
+    let (mut first, mut log) = parts.next_generation().unwrap();
     assert!(!parts.wants_checkpoint());
-    parts.log.append(&mut { first.frame }, &first.span).unwrap();
+    log.append(&mut first.frame, &first.span).unwrap();
+    parts.shared.end_flush(first.frame, log);
     parts.apply(2, b"2");
-    let second = parts.next_generation().unwrap();
+    let (second, log) = parts.next_generation().unwrap();
     assert!(parts.wants_checkpoint());
-    assert!(parts.log.has_room(second.frame.len()), "of the other segment");
+    assert!(log.has_room(second.frame.len()), "of the other segment");
 }
 
 /// What it holds may not be in the log, and those who wait for it are told so.
 #[test]
 fn a_checkpoint_that_a_failure_overtakes_is_not_begun() {
-    let mut parts = Parts::new();
+    let parts = Parts::new();
     parts.take_too_long();
     parts.shared.fail("write", FailureCause::Panic("the disk is full".to_owned()));
     assert!(parts.shared.next_checkpoint().is_none());
@@ -226,7 +235,7 @@ fn a_checkpoint_that_a_failure_overtakes_is_not_begun() {
 #[test]
 fn a_failed_checkpoint_closes_the_store() {
     for may_be_written in [false, true] {
-        let mut parts = Parts::new();
+        let parts = Parts::new();
         parts.take_too_long();
         assert!(parts.shared.next_checkpoint().is_some());
         let cause = FailureCause::Panic("the disk is full".to_owned());
@@ -246,6 +255,94 @@ fn the_checkpoint_thread_ends_after_the_writer_thread() {
     let parts = Parts::new();
     parts.shared.end_writer();
     assert!(parts.shared.next_checkpoint().is_none());
+}
+
+/// A store whose callers sync, and which has no writer thread: what becomes durable, they did.
+fn synced_by_callers() -> Parts {
+    Parts::with(&EmbeddedConfig::default().sync_where_called(true))
+}
+
+impl Parts {
+    fn commit(&self, seq: u64) -> Pin<Box<StoreFuture<'_, Result<CommitOutcome, StoreError>>>> {
+        Box::pin(self.shared.commit(put(self.session, seq, "a", b"x")))
+    }
+}
+
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[test]
+fn a_lone_commit_is_synced_by_who_waits_for_it() {
+    let parts = synced_by_callers();
+    for seq in 1..=3 {
+        let mut commit = parts.commit(seq);
+        let ended = poll(commit.as_mut());
+        assert!(matches!(ended, Poll::Ready(Ok(CommitOutcome::Committed(_)))), "{ended:?}");
+    }
+}
+
+#[test]
+fn commits_that_come_together_are_left_to_the_writer_thread() {
+    let parts = synced_by_callers();
+    let mut both = [parts.commit(1), parts.commit(2)];
+    assert!(both.iter_mut().all(|commit| poll(commit.as_mut()).is_pending()));
+    let (generation, log) = parts.next_generation().unwrap();
+    writer::flush(&parts.shared, generation, log);
+    for mut commit in both {
+        assert!(poll(commit.as_mut()).is_ready());
+    }
+}
+
+#[test]
+fn what_comes_while_another_writes_waits_for_the_log() {
+    let parts = synced_by_callers();
+    let mut first = parts.commit(1);
+    let (generation, log) = parts.next_generation().unwrap();
+    let mut second = parts.commit(2);
+    assert!(poll(first.as_mut()).is_pending(), "it is being written");
+    assert!(poll(second.as_mut()).is_pending(), "the log is taken");
+    writer::flush(&parts.shared, generation, log);
+    assert!(poll(first.as_mut()).is_ready());
+    let (generation, log) = parts.next_generation().unwrap();
+    writer::flush(&parts.shared, generation, log);
+    assert!(poll(second.as_mut()).is_ready());
+}
+
+#[test]
+fn a_commit_that_nobody_waits_for_is_left_to_the_writer_thread() {
+    let parts = synced_by_callers();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| parts.next_generation());
+        while !parts.shared.with_state(|state| Ok(state.writer_idle)).unwrap() {
+            std::thread::yield_now();
+        }
+        drop(parts.commit(1));
+        assert!(writer.join().unwrap().is_some(), "it was woken");
+    });
+}
+
+#[test]
+fn a_sync_that_fails_where_it_was_called_closes_the_store() {
+    let files = Files::default();
+    let config = EmbeddedConfig::default().sync_where_called(true);
+    let store = EmbeddedStore::open_on(files.tree.clone(), files.log.clone(), config).unwrap();
+    let session = store.shared.with_state(|state| Ok(open_session(state))).unwrap();
+    let write = |seq| Box::pin(store.commit(put(session, seq, "a", b"x")));
+    while poll(write(1).as_mut()).is_pending() {
+        std::thread::yield_now();
+    }
+    files.log.lock().is_broken = true;
+    let mut unknown = write(2);
+    let ended = loop {
+        if let Poll::Ready(ended) = poll(unknown.as_mut()) {
+            break ended;
+        }
+        std::thread::yield_now();
+    };
+    assert!(matches!(ended, Err(StoreError::Unknown { .. })), "{ended:?}");
+    let ended = poll(write(3).as_mut());
+    assert!(matches!(ended, Poll::Ready(Err(StoreError::Unavailable { .. }))), "{ended:?}");
 }
 
 /// The rules are there to be broken by tests: one that cannot be broken shows nothing of them.
