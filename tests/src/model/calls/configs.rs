@@ -77,6 +77,13 @@ pub(in super::super) const CONFIGS: &[CallsConfig] = &[
         ..BASE
     },
     CallsConfig {
+        name: "journal",
+        about: "two journalled calls of a client that crashes",
+        attempts: 1,
+        faults: Faults { client_crashes: 1, ..NONE },
+        ..JOURNALLED
+    },
+    CallsConfig {
         name: "journal-acks",
         about: "two journalled calls of a client that crashes: hedges, acks with bitmaps",
         faults: Faults { client_crashes: 1, early: 1, ..NONE },
@@ -98,19 +105,20 @@ pub(in super::super) const CONFIGS: &[CallsConfig] = &[
     },
     CallsConfig {
         name: "journal-every-fault",
-        about: "a journalled call of a client that crashes twice, under every kind of fault",
+        about: "a journalled call of a client that crashes, under every kind of fault",
         reduced: false,
         calls: 1,
         faults: Faults {
             lost: 1,
             early: 1,
+            drops: 1,
             deadlines: 1,
             crashes: 1,
             forgets: 1,
             refusals: 1,
             unknown: 1,
-            client_crashes: 2,
-            ..NONE
+            client_crashes: 1,
+            forgotten_names: 1,
         },
         ..JOURNALLED
     },

@@ -7,11 +7,8 @@ use super::super::fingerprint::fingerprint;
 use super::world::{Call, Told};
 use super::*;
 
-/// Two calls, each sent once in a life, of a client that crashes once.
 fn small() -> CallsConfig {
-    let known = CONFIGS.iter().find(|config| config.name == "journal-crashes");
-    let faults = Faults { client_crashes: 1, ..Faults::NONE };
-    CallsConfig { faults, ..*known.expect("there is one of this name") }
+    *CONFIGS.iter().find(|config| config.name == "journal").expect("there is one of this name")
 }
 
 /// All states, once.
