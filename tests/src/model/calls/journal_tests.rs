@@ -30,9 +30,11 @@ fn is_ever(bug: Option<Bug>, seen: impl Fn(&World) -> bool) -> bool {
     is_seen
 }
 
+type Holds = fn(&World) -> bool;
+
 #[test]
 fn each_promise_is_broken_by_its_bug_and_kept_without() {
-    let rules: [(Bug, fn(&World) -> bool); 5] = [
+    let rules: [(Bug, Holds); 5] = [
         (Bug::SentBeforeWrittenDown, World::sends_what_is_journalled),
         (Bug::ToldBeforeWrittenDown, World::acknowledges_what_is_journalled),
         (Bug::ToldBeforeWrittenDown, World::all_lives_are_told_the_same),

@@ -1,5 +1,5 @@
 //! A model of calls between a client and its servers: attempts, tables, acknowledgements with their
-//! bitmaps, hedges, cancelled and dropped calls.
+//! bitmaps, hedges, cancelled and dropped calls; and a client that crashes and has a journal.
 //!
 //! The store is atomic here: that it is, is what the model beside this one shows. Messages are in
 //! flight for as long as they like, and overtake each other.
