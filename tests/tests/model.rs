@@ -8,7 +8,7 @@ use rpc_tests::model::{Limits, Verdict, all, exhaust, find, named, seeded_bugs};
 const SMALL: Limits = Limits { max_states: 150_000, until: None };
 
 /// Configurations that are exhausted here.
-const EXHAUSTED: [&str; 15] = [
+const EXHAUSTED: [&str; 16] = [
     "opposite",
     "opposite-crash",
     "absent-anchor-guarded",
@@ -24,6 +24,7 @@ const EXHAUSTED: [&str; 15] = [
     "absent-anchor",
     "leases-reader",
     "calls-hedged",
+    "journal",
 ];
 
 #[test]

@@ -16,7 +16,7 @@
 //! | `turn.rs` | one step of a run; conditional writes and how they end |
 //! | `load.rs`, `commit.rs`, `conflict.rs`, `tidy.rs` | the steps, as in the code's files of these names |
 //! | `client.rs` | clients and faults |
-//! | `calls/` | a second model: attempts, server tables, acknowledgements |
+//! | `calls/` | a second model: attempts, server tables, acknowledgements, a client's journal |
 //! | `normal.rs` | one form for states that cannot be told apart |
 //! | `progress.rs` | that everything can finish, level by level |
 //! | `depth.rs`, `fingerprint.rs` | all of that in little room, depth first |

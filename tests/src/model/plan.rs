@@ -128,6 +128,14 @@ pub enum Bug {
     TentativeForLaterAttempt,
     /// A later attempt that has joined a run gets its tentative outcome.
     TentativeForJoinedAttempt,
+    /// A client with a journal sends a call that the journal does not have yet.
+    SentBeforeWrittenDown,
+    /// It tells and acknowledges an outcome that the journal does not have yet.
+    ToldBeforeWrittenDown,
+    /// The next life of a client sends its open calls as if for the first time.
+    AttemptsStartAnew,
+    /// The next life of a client gives its calls numbers that were used.
+    NumbersStartAnew,
     /// A wish on an absent document goes when the stage that created it is taken back.
     WishGoesWithDocument,
 }

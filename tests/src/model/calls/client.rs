@@ -2,7 +2,8 @@
 
 use super::super::plan::Bug;
 use super::super::state::has;
-use super::world::{Call, Message, Outcome, SERVERS, Slot, Told, World};
+use super::action::Letter;
+use super::world::{Ack, CALLS, Call, Message, Outcome, PLACES, SERVERS, Slot, Told, World};
 use super::{CallsAction, CallsConfig};
 
 impl World {
@@ -13,62 +14,99 @@ impl World {
         actions: &mut Vec<CallsAction>,
     ) {
         let known = &self.calls[usize::from(call)];
-        let may_send = known.told.is_none() && known.sent < model.attempts;
-        if may_send && (!self.is_early(call) || self.left.early > 0) {
+        if self.may_send(model, call) {
             // Servers are alike: the first attempt goes to the first.
             let servers = if known.sent == 0 { 1 } else { SERVERS as u8 };
             actions.extend((0..servers).map(|server| CallsAction::Send(call, server)));
         }
-        if known.told.is_none() && known.sent > 0 && !known.settle && self.left.drops > 0 {
+        if known.is_open() && known.sent > 0 && !known.settle && self.left.drops > 0 {
             // Whoever gives up must be able to ask once more.
-            if known.sent < model.attempts {
+            if known.sent_in_this_life() < model.attempts {
                 actions.push(CallsAction::Drop(call));
             }
         }
         if known.cancel.is_some() {
             actions.push(CallsAction::Cancel(call));
         }
-        for attempt in 1..=known.sent {
-            let message = self.messages[usize::from(call)][usize::from(attempt) - 1];
-            let expendable = self.is_expendable(model, call, attempt);
-            match message {
-                None => continue,
-                Some(Message::Request { .. }) => {
-                    actions.push(CallsAction::Request(call, attempt));
-                    if self.left.refusals > 0 && expendable {
-                        actions.push(CallsAction::Refuse(call, attempt));
-                    }
-                }
-                Some(_) => actions.push(CallsAction::Response(call, attempt)),
-            }
-            if self.left.lost > 0 && expendable {
-                actions.push(CallsAction::Lose(call, attempt));
+        for place in 0..PLACES as u8 {
+            if let Some(message) = self.messages[usize::from(call)][usize::from(place)] {
+                self.message_actions(model, call, place, message, actions);
             }
         }
+    }
+
+    fn message_actions(
+        &self,
+        model: &CallsConfig,
+        call: u8,
+        place: u8,
+        message: Message,
+        actions: &mut Vec<CallsAction>,
+    ) {
+        let (is_request, life, attempt) = match message {
+            Message::Request { life, attempt, .. } => (true, life, attempt),
+            _ => (false, self.life(), self.attempt_at(call, place)),
+        };
+        let letter = Letter { call, place, life, attempt };
+        actions.push(if is_request {
+            CallsAction::Request(letter)
+        } else {
+            CallsAction::Response(letter)
+        });
+        // What an earlier life has sent is as good as lost when it comes behind the next hello.
+        if life < self.life() || !self.is_expendable(model, call, attempt) {
+            return;
+        }
+        if is_request && self.left.refusals > 0 {
+            actions.push(CallsAction::Refuse(letter));
+        }
+        if self.left.lost > 0 {
+            actions.push(CallsAction::Lose(letter));
+        }
+    }
+
+    fn may_send(&self, model: &CallsConfig, call: u8) -> bool {
+        let known = &self.calls[usize::from(call)];
+        let may_attempt = known.is_open() && known.sent_in_this_life() < model.attempts;
+        may_attempt
+            && match &self.journal {
+                // That an attempt is early was paid for when it was written down.
+                Some(journal) => journal.may_send(model, call, known),
+                None => !self.is_early(call) || self.left.early > 0,
+            }
     }
 
     /// Whether an answer to the latest attempt can still come.
     pub(super) fn is_early(&self, call: u8) -> bool {
         let known = &self.calls[usize::from(call)];
-        if known.sent == 0 {
+        if known.sent_in_this_life() == 0 {
             return false;
         }
-        let on_its_way = self.messages[usize::from(call)][usize::from(known.sent) - 1].is_some();
+        let place = usize::from(self.place(call, known.sent));
+        let on_its_way = self.messages[usize::from(call)][place].is_some();
         let runs = self.servers.iter().any(|server| {
-            matches!(server.slots[usize::from(call)],
-                Slot::Running(running) if running.latest == known.sent)
+            server.life == self.life()
+                && matches!(server.slots[usize::from(call)],
+                    Slot::Running(running) if running.latest == known.sent)
         });
         on_its_way || runs
     }
 
     pub(super) fn send(&mut self, model: &CallsConfig, call: u8, server: u8) {
-        self.left.early -= u8::from(self.is_early(call));
-        let ack = self.ack(model);
+        if self.journal.is_none() {
+            self.left.early -= u8::from(self.is_early(call));
+        }
+        let (ack, life) = (self.ack(model), self.life());
         let known = &mut self.calls[usize::from(call)];
         known.sent += 1;
         known.server = server;
-        let (attempt, settle) = (known.sent, known.settle);
-        *self.message(call, attempt) = Some(Message::Request { server, settle, ack });
+        let Call { sent: attempt, settle, name, .. } = *known;
+        if let Some(journal) = &mut self.journal {
+            journal.note_sent(call, name);
+        }
+        let place = self.place(call, attempt);
+        let request = Message::Request { server, settle, ack, life, attempt, name };
+        *self.message(call, place) = Some(request);
     }
 
     pub(super) fn drop_call(&mut self, call: u8) {
@@ -77,19 +115,20 @@ impl World {
         (known.settle, known.cancel) = (true, Some(known.server));
     }
 
-    pub(super) fn lose(&mut self, call: u8, attempt: u8) {
+    pub(super) fn lose(&mut self, call: u8, place: u8) {
         self.left.lost -= 1;
-        *self.message(call, attempt) = None;
+        *self.message(call, place) = None;
     }
 
-    pub(super) fn handle_response(&mut self, model: &CallsConfig, call: u8, attempt: u8) {
-        let Some(message) = self.message(call, attempt).take() else { return };
+    pub(super) fn handle_response(&mut self, model: &CallsConfig, call: u8, place: u8) {
+        let Some(message) = self.message(call, place).take() else { return };
+        let attempt = self.attempt_at(call, place);
         let known: &mut Call = &mut self.calls[usize::from(call)];
-        if known.told.is_some() {
+        if !known.is_open() {
             return;
         }
         let takes_old = model.has_bug(Bug::TentativeFromOldAttempt);
-        known.told = match message {
+        let told = match message {
             Message::Request { .. } => unreachable!("a request is no response"),
             Message::Committed(Outcome::Success) => Some(Told::Success),
             Message::Committed(Outcome::Error) => Some(Told::Error),
@@ -97,14 +136,54 @@ impl World {
             Message::Tentative if attempt == known.sent || takes_old => Some(Told::Error),
             Message::Tentative | Message::Unknown => None,
             Message::Stale => Some(Told::Stale),
+            Message::Fenced => Some(Told::Fenced),
             Message::Refused => {
                 known.refused |= 1 << attempt;
                 let all = (1..=known.sent).all(|sent| has(known.refused, sent));
-                let ends = known.sent == model.attempts || known.settle;
+                let ends = known.sent_in_this_life() == model.attempts || known.settle;
                 let speaks_for_all =
                     attempt == known.sent && model.has_bug(Bug::RefusalSpeaksForAll);
                 ((all && ends) || speaks_for_all).then_some(Told::NotExecuted)
             }
         };
+        if let Some(told) = told {
+            self.complete(model, call, told);
+        }
+    }
+
+    /// The client knows how a call ended. Its caller is told at once, unless there is a journal.
+    fn complete(&mut self, model: &CallsConfig, call: u8, told: Told) {
+        match self.journal {
+            Some(_) => self.must_journal_end(model, call, told),
+            None => self.calls[usize::from(call)].told = Some(told),
+        }
+    }
+
+    /// What the client acknowledges now.
+    pub(super) fn ack(&self, model: &CallsConfig) -> Ack {
+        let numbers = self.journal.as_ref().map_or(CALLS, |journal| journal.next_number());
+        let is_over = |call: usize| {
+            let known = &self.calls[call];
+            call < numbers && (known.told.is_some() || known.gone)
+        };
+        let first = (0..CALLS).find(|call| !is_over(*call)).unwrap_or(CALLS);
+        let last = (0..CALLS).rfind(|call| is_over(*call)).map_or(0, |last| last + 1);
+        let watermark = if model.has_bug(Bug::AckPastGap) { last } else { first };
+        let bitmap = (first..CALLS).filter(|call| is_over(*call));
+        let bitmap = bitmap.fold(0, |set, call| set | 1 << call);
+        Ack { watermark: watermark as u8, bitmap }
+    }
+
+    /// What callers were told is what has become of their calls.
+    pub(super) fn told_the_truth(&self) -> bool {
+        let is_so = |name: usize, told: Option<Told>| match told {
+            None => true,
+            Some(Told::Success) => self.store.applied[name] == 1,
+            Some(Told::Error | Told::NotExecuted) => self.store.applied[name] == 0,
+            Some(Told::Stale | Told::Fenced) => false,
+        };
+        let known = self.calls.iter().all(|call| is_so(usize::from(call.name), call.told));
+        let heard = self.journal.as_ref().map(|journal| journal.heard);
+        known && heard.into_iter().flatten().enumerate().all(|(name, told)| is_so(name, told))
     }
 }

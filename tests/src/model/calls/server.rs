@@ -3,7 +3,7 @@
 use super::super::plan::Bug;
 use super::super::state::has;
 use super::world::{
-    Ack, CALLS, Committed, Message, Outcome, Running, Server, Slot, Step, Stray, World,
+    Ack, Asked, CALLS, Committed, Message, Outcome, Running, Server, Slot, Step, Stray, World,
 };
 use super::{CallsAction, CallsConfig};
 
@@ -20,7 +20,7 @@ impl World {
             Slot::Running(running) => {
                 actions.push(CallsAction::Run(server, call));
                 let commits = matches!(running.step, Step::Commit { .. } | Step::Record(_));
-                let expendable = self.is_expendable(model, call, running.latest);
+                let expendable = self.may_fail(model, server, call, running.latest);
                 if commits && self.left.unknown > 0 && expendable {
                     actions.push(CallsAction::RunUnknown(server, call, true));
                     actions.push(CallsAction::RunUnknown(server, call, false));
@@ -45,6 +45,9 @@ impl World {
     /// Whether an acknowledgement would be news to a server.
     pub(super) fn has_news(&self, server: u8) -> bool {
         let table = &self.servers[usize::from(server)];
+        if table.life != self.life() || !self.is_up() {
+            return false;
+        }
         let complete = |call: usize| self.calls[call].told.is_some();
         (usize::from(table.base)..CALLS)
             .any(|call| complete(call) && !matches!(table.slots[call], Slot::Acked | Slot::Vacant))
@@ -59,20 +62,18 @@ impl World {
             })
         };
         let remembers = table.slots.iter().any(|slot| *slot != Slot::Vacant);
-        remembers && running().all(|(call, latest)| self.is_expendable(model, call, latest))
+        remembers && running().all(|(call, latest)| self.may_fail(model, server, call, latest))
+    }
+
+    /// Whether what a server does for an attempt may come to nothing.
+    fn may_fail(&self, model: &CallsConfig, server: u8, call: u8, latest: u8) -> bool {
+        let is_earlier = self.servers[usize::from(server)].life < self.life();
+        is_earlier || self.is_expendable(model, call, latest)
     }
 
     pub(super) fn crash(&mut self, server: u8) {
         self.left.crashes -= 1;
-        for call in 0..CALLS as u8 {
-            if let Slot::Running(running) = *self.slot(server, call) {
-                self.leave_stray(server, call, &running);
-            }
-        }
-        let table = &mut self.servers[usize::from(server)];
-        let mut strays = table.strays;
-        strays.iter_mut().flatten().for_each(|stray| stray.known = false);
-        *table = Server { strays, ..Server::default() };
+        self.stop_all(server);
     }
 
     pub(super) fn forget(&mut self, server: u8, call: u8) {
@@ -90,23 +91,29 @@ impl World {
         }
     }
 
-    pub(super) fn handle_request(&mut self, model: &CallsConfig, call: u8, attempt: u8) {
-        let Some(Message::Request { server, settle, ack }) = self.message(call, attempt).take()
+    pub(super) fn handle_request(&mut self, model: &CallsConfig, call: u8, place: u8) {
+        let Some(Message::Request { server, settle, ack, life, attempt, name }) =
+            self.message(call, place).take()
         else {
             return;
         };
+        if life < self.servers[usize::from(server)].life {
+            // Its connection has made way for a later life's.
+            return;
+        }
+        self.handle_hello(server, life);
         self.handle_ack(server, ack);
         let base = self.servers[usize::from(server)].base;
         let start = |step| {
-            Slot::Running(Running { step, run_attempt: attempt, latest: attempt, watermark: base })
+            let (run_attempt, latest) = (attempt, attempt);
+            Slot::Running(Running { step, name, run_attempt, latest, watermark: base })
         };
         if call < base {
-            *self.message(call, attempt) = Some(Message::Stale);
-            return;
+            return self.respond(server, call, attempt, Message::Stale);
         }
         let ignores_retry = model.has_bug(Bug::TentativeForLaterAttempt);
         match *self.slot(server, call) {
-            Slot::Acked => *self.message(call, attempt) = Some(Message::Stale),
+            Slot::Acked => self.respond(server, call, attempt, Message::Stale),
             Slot::Running(running) => {
                 let latest = running.latest.max(attempt);
                 *self.slot(server, call) = Slot::Running(Running { latest, ..running });
@@ -115,14 +122,14 @@ impl World {
                 }
             }
             Slot::Done { committed: Some(outcome), .. } => {
-                *self.message(call, attempt) = Some(Message::Committed(outcome));
+                self.respond(server, call, attempt, Message::Committed(outcome));
             }
             Slot::Done { committed: None, attempt: owner } if attempt < owner => {}
             Slot::Done { committed: None, attempt: owner } if attempt > owner && !ignores_retry => {
                 *self.slot(server, call) = start(Step::Record(Outcome::Error));
             }
             Slot::Done { committed: None, .. } => {
-                *self.message(call, attempt) = Some(Message::Tentative);
+                self.respond(server, call, attempt, Message::Tentative);
             }
             Slot::Vacant if settle => {
                 *self.slot(server, call) = start(Step::Record(Outcome::Aborted));
@@ -134,9 +141,32 @@ impl World {
         }
     }
 
-    pub(super) fn refuse(&mut self, call: u8, attempt: u8) {
+    /// A life's first request comes behind its hello: the store hears of it, and it has a table of its
+    /// own. What ran for an earlier life is stopped.
+    fn handle_hello(&mut self, server: u8, life: u8) {
+        self.store.life = self.store.life.max(life);
+        if self.servers[usize::from(server)].life < life {
+            self.stop_all(server);
+            self.servers[usize::from(server)].life = life;
+        }
+    }
+
+    /// A table is gone, with all that ran for it.
+    fn stop_all(&mut self, server: u8) {
+        for call in 0..CALLS as u8 {
+            if let Slot::Running(running) = *self.slot(server, call) {
+                self.leave_stray(server, call, &running);
+            }
+        }
+        let table = &mut self.servers[usize::from(server)];
+        let mut strays = table.strays;
+        strays.iter_mut().flatten().for_each(|stray| stray.known = false);
+        *table = Server { strays, ..Server::default() };
+    }
+
+    pub(super) fn refuse(&mut self, call: u8, place: u8) {
         self.left.refusals -= 1;
-        *self.message(call, attempt) = Some(Message::Refused);
+        *self.message(call, place) = Some(Message::Refused);
     }
 
     pub(super) fn cancel(&mut self, call: u8) {
@@ -159,23 +189,26 @@ impl World {
     /// A commit that was on its way when its run was stopped.
     fn leave_stray(&mut self, server: u8, call: u8, running: &Running) {
         if matches!(running.step, Step::Commit { .. } | Step::Record(_)) {
-            let stray = Stray { step: running.step, watermark: running.watermark, known: true };
-            self.servers[usize::from(server)].strays[usize::from(call)] = Some(stray);
+            let Running { step, name, watermark, .. } = *running;
+            let table = &mut self.servers[usize::from(server)];
+            let stray = Stray { step, name, life: table.life, watermark, known: true };
+            table.strays[usize::from(call)] = Some(stray);
         }
     }
 
     pub(super) fn run(&mut self, model: &CallsConfig, server: u8, call: u8) {
         let Slot::Running(running) = *self.slot(server, call) else { return };
         let go = |step| Slot::Running(Running { step, ..running });
-        let needs_funds = model.needs_funds[usize::from(call)];
+        let needs_funds = model.needs_funds[usize::from(running.name)];
         let is_retry = running.run_attempt > 1;
+        let asked = self.asked(server, call, &running);
         match running.step {
-            Step::LookUp => match self.store.look_up(call, running.watermark) {
+            Step::LookUp => match self.store.look_up(asked) {
                 Some(known) => self.ended(server, call, known),
                 None => *self.slot(server, call) = go(Step::Read),
             },
             Step::Read => {
-                let funds = self.store.funds;
+                let funds = self.store.has_funds();
                 let writes = funds || !needs_funds;
                 let records = is_retry && !model.has_bug(Bug::ErrorOfRetryNotRecorded);
                 let joined = running.latest > running.run_attempt
@@ -189,13 +222,17 @@ impl World {
                 }
             }
             step @ (Step::Commit { .. } | Step::Record(_)) => {
-                let committed = self.store.commit(needs_funds, call, running.watermark, step);
-                match committed {
+                match self.store.commit(model, asked, step) {
                     Committed::Conflict => *self.slot(server, call) = go(Step::Read),
                     known => self.ended(server, call, known),
                 }
             }
         }
+    }
+
+    fn asked(&self, server: u8, call: u8, running: &Running) -> Asked {
+        let life = self.servers[usize::from(server)].life;
+        Asked { call, name: running.name, life, watermark: running.watermark }
     }
 
     /// The commit happens or not; the server cannot say, and forgets the run.
@@ -204,19 +241,19 @@ impl World {
         let Slot::Running(running) = *self.slot(server, call) else { return };
         if done {
             // A conflict is no success; what the store says is lost either way.
-            let needs_funds = model.needs_funds[usize::from(call)];
-            let _ = self.store.commit(needs_funds, call, running.watermark, running.step);
+            let asked = self.asked(server, call, &running);
+            let _ = self.store.commit(model, asked, running.step);
         }
         *self.slot(server, call) = Slot::Vacant;
-        *self.message(call, running.latest) = Some(Message::Unknown);
+        self.respond(server, call, running.latest, Message::Unknown);
     }
 
     /// The commit of a stopped run reaches the store. What is recorded holds whoever has found it.
     pub(super) fn stray(&mut self, model: &CallsConfig, server: u8, call: u8, heard: bool) {
         let place = &mut self.servers[usize::from(server)].strays[usize::from(call)];
         let Some(stray) = place.take() else { return };
-        let needs_funds = model.needs_funds[usize::from(call)];
-        let committed = self.store.commit(needs_funds, call, stray.watermark, stray.step);
+        let Stray { step, name, life, watermark, .. } = stray;
+        let committed = self.store.commit(model, Asked { call, name, life, watermark }, step);
         let is_running = matches!(self.slot(server, call), Slot::Running(_));
         if heard && is_running && matches!(committed, Committed::Recorded(_)) {
             self.ended(server, call, committed);
@@ -224,15 +261,15 @@ impl World {
     }
 
     fn ended(&mut self, server: u8, call: u8, committed: Committed) {
-        match committed {
-            Committed::Recorded(outcome) => self.finish(server, call, Some(outcome)),
-            Committed::Stale => {
-                let Slot::Running(running) = *self.slot(server, call) else { return };
-                *self.slot(server, call) = Slot::Vacant;
-                *self.message(call, running.latest) = Some(Message::Stale);
-            }
+        let Slot::Running(Running { latest, .. }) = *self.slot(server, call) else { return };
+        let message = match committed {
+            Committed::Recorded(outcome) => return self.finish(server, call, Some(outcome)),
+            Committed::Stale => Message::Stale,
+            Committed::Fenced => Message::Fenced,
             Committed::Conflict => unreachable!("the caller runs again"),
-        }
+        };
+        *self.slot(server, call) = Slot::Vacant;
+        self.respond(server, call, latest, message);
     }
 
     /// Keeps an outcome until it is acknowledged, and sends it.
@@ -240,7 +277,7 @@ impl World {
         let Slot::Running(running) = *self.slot(server, call) else { return };
         let attempt = running.latest;
         *self.slot(server, call) = Slot::Done { committed, attempt };
-        *self.message(call, attempt) =
-            Some(committed.map_or(Message::Tentative, Message::Committed));
+        let message = committed.map_or(Message::Tentative, Message::Committed);
+        self.respond(server, call, attempt, message);
     }
 }
