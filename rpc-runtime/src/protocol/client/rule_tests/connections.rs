@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use super::{CLIENT, Client, FIRST, SECOND, Sent, THIRD, is_about};
+use super::{CLIENT, Client, FIRST, SECOND, Sent, THIRD, TICK, is_about};
 use crate::id::{ClientId, Seq};
 use crate::protocol::client::endpoint::Link;
 use crate::protocol::client::{ClientConfig, Event};
 use crate::time::Time;
 use crate::wire::handshake::RejectReason;
 use crate::wire::response::ServerFrame;
-
-/// The least time that passes.
-const TICK: Duration = Duration::from_micros(1);
 
 #[test]
 fn one_server_opens_the_session_and_the_next_only_when_it_is_lost() {
