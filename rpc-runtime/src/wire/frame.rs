@@ -359,6 +359,33 @@ mod tests {
     }
 
     #[test]
+    fn a_short_header_takes_a_small_integer_only_where_it_is_one_and_there_is_room() {
+        assert!(ShortHead::new(9).small(0x7f));
+        assert!(!ShortHead::new(9).small(0x80), "it needs two bytes");
+        let mut full = ShortHead::new(9);
+        assert!((0..6).all(|_| full.small(1)));
+        assert!(!full.small(1), "eight bytes are all there are");
+    }
+
+    #[test]
+    fn a_frame_of_any_length_is_lent_once_it_is_whole() {
+        for size in [1, 2, 127, 128, 300] {
+            let mut decoder = FrameDecoder::new(300);
+            let mut out = Vec::new();
+            put_frame(&mut out, |out| out.extend((0..size).map(|byte| byte as u8)));
+            let whole = [&out[..], &[7]].concat();
+            let mut input = &whole[..];
+            let body = &out[out.len() - size..];
+            assert_eq!(decoder.next_lent(&mut input), Ok(Some(body)));
+            assert_eq!(input, [7], "what comes after it is left");
+            let (mut first, mut rest) = out.split_at(out.len() - 1);
+            assert_eq!(decoder.next_lent(&mut first), Ok(None));
+            assert!(first.is_empty(), "it is kept");
+            assert_eq!(decoder.next(&mut rest, &mut Vec::new()), Ok(Some(body)));
+        }
+    }
+
+    #[test]
     fn a_header_takes_no_more_room_than_its_frame() {
         let mut out = Vec::new();
         Head::new().put(&[7; 10_000], &mut out);

@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use super::{CLIENT, Client, FIRST, SECOND, Sent, THIRD, is_about};
+use super::{CLIENT, Client, FIRST, SECOND, Sent, THIRD, TICK, is_about};
 use crate::id::{ClientId, Seq};
 use crate::protocol::client::endpoint::Link;
 use crate::protocol::client::{ClientConfig, Event};
 use crate::time::Time;
 use crate::wire::handshake::RejectReason;
 use crate::wire::response::ServerFrame;
-
-/// The least time that passes.
-const TICK: Duration = Duration::from_micros(1);
 
 #[test]
 fn one_server_opens_the_session_and_the_next_only_when_it_is_lost() {
@@ -154,6 +151,27 @@ fn the_troubles_of_each_server_are_named() {
 }
 
 #[test]
+fn a_client_is_refused_once_every_server_has_refused_it_for_good() {
+    let mut client = Client::apart(ClientConfig::default(), 2);
+    let mut refuse = |server, reason| {
+        client.dial(server);
+        client.reject(server, reason);
+        let (address, reject) = client.core.rejection()?;
+        Some((address.to_owned(), reject.reason))
+    };
+    assert_eq!(refuse(FIRST, RejectReason::WrongService), None, "the other may take it");
+    assert_eq!(refuse(SECOND, RejectReason::Overloaded), None, "as soon as it has room");
+    let refused = Some(("server 0".to_owned(), RejectReason::WrongService));
+    assert_eq!(refuse(SECOND, RejectReason::MethodMismatch), refused, "what the first has said");
+}
+
+#[test]
+fn servers_go_by_their_addresses() {
+    let client = Client::apart(ClientConfig::default(), 2);
+    assert_eq!([FIRST, SECOND].map(|id| client.core.address(id)), ["server 0", "server 1"]);
+}
+
+#[test]
 fn pauses_differ_by_up_to_a_quarter() {
     let mut client = Client::apart(ClientConfig::default(), 1);
     let second = Duration::from_secs(1);
@@ -169,6 +187,17 @@ fn there_is_no_news_when_all_was_told() {
     assert!(!client.core.has_news());
     client.deposit();
     assert!(client.core.has_news());
+}
+
+#[test]
+fn what_there_is_to_send_is_taken_once() {
+    let mut client = Client::new();
+    client.deposit();
+    let mut bytes = Vec::new();
+    assert!(client.core.poll_transmit(FIRST, &mut bytes));
+    assert!(!std::mem::take(&mut bytes).is_empty());
+    assert!(!client.core.poll_transmit(FIRST, &mut bytes));
+    assert!(bytes.is_empty());
 }
 
 /// How long until the client's next timer.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the client, and what is true of it after every step |
 //! | `connections.rs` | connecting, greeting, and what a loss means |
+//! | `sessions.rs` | how long a session is used, and what its end means |
 //! | `starting.rs` | how calls begin |
 //! | `sending.rs` | where calls go, and with which header |
 //! | `receiving.rs` | what answers mean |
@@ -14,6 +15,7 @@ mod connections;
 mod outcomes;
 mod receiving;
 mod sending;
+mod sessions;
 mod starting;
 mod timing;
 
@@ -48,6 +50,8 @@ const WINDOW: u32 = 1024;
 const MAX_FRAME: usize = 1000;
 const MAX_ARGUMENTS: usize = MAX_FRAME - super::send::MAX_REQUEST_HEADER;
 const ONE_SECOND: Duration = Duration::from_secs(1);
+/// The least time that passes.
+const TICK: Duration = Duration::from_micros(1);
 
 struct Client {
     core: Core,

@@ -14,10 +14,12 @@ const GRACE: Duration = Duration::from_secs(2);
 impl Client {
     /// The server has been heard all the while, but says nothing of this call: its caller gives up.
     fn give_up(&mut self, seq: Seq) {
+        let unknown = self.core.stats.unknown;
         self.pass(DEADLINE);
         self.hear_life();
         self.pass(GRACE);
         assert_eq!(self.take(seq).outcome, CallOutcome::unknown(Unknown::NoAnswer));
+        assert_eq!(self.core.stats.unknown, unknown + 1);
         self.hear_life();
         self.sent(FIRST);
     }
@@ -137,6 +139,16 @@ fn the_time_that_an_answer_took_sets_the_next_time_out() {
     client.sent(FIRST);
     client.pass(Duration::from_millis(120));
     assert_eq!(client.core.stats().timeouts, 1);
+}
+
+#[test]
+fn a_call_that_is_dropped_after_its_end_leaves_its_place() {
+    let mut client = Client::new();
+    let seq = client.deposit();
+    client.answer_latest(FIRST, seq);
+    assert_eq!(client.core.ring.len(), 1);
+    client.core.handle_dropped(seq);
+    assert_eq!(client.core.ring.len(), 0);
 }
 
 #[test]

@@ -177,6 +177,46 @@ fn a_refusal_for_good_settles_a_write_that_may_have_run_before() {
     assert!(is_refused(client.told(seq)), "a read has no effect to find out about");
 }
 
+#[test]
+fn an_answer_to_a_call_that_is_over_is_dropped() {
+    let mut client = Client::new();
+    let seq = client.call(Kind::Write);
+    client.succeed(FIRST, [seq.0]);
+    client.answer(FIRST, response(seq, 1, Status::BusinessError));
+    assert_eq!(client.core.stats.dropped_responses, 1);
+    assert_eq!(client.told(seq), Some(CallOutcome::Success));
+}
+
+#[test]
+fn answers_that_were_sent_again_are_counted() {
+    let mut client = Client::new();
+    let calls = [(); 3].map(|()| client.call(Kind::Write));
+    for (seq, resend) in calls.into_iter().zip([true, false, true]) {
+        client.answer(FIRST, ResponseHeader { resend, ..response(seq, 1, Status::Success) });
+    }
+    assert_eq!(client.core.stats.resent_responses, 2);
+}
+
+#[test]
+fn an_earlier_attempt_that_runs_does_not_put_the_latest_off() {
+    let (mut client, seq) = with_a_second_attempt(Kind::Write);
+    let next_at = client.look(seq).next_at;
+    client.answer(FIRST, response(seq, 1, Status::InProgress));
+    assert_eq!(client.look(seq).next_at, next_at);
+    assert!(!client.look(seq).rare().in_progress);
+}
+
+/// Counted twice, it would speak for the attempt before, which may have been executed.
+#[test]
+fn a_refusal_that_comes_twice_speaks_for_one_attempt() {
+    let (mut client, seq) = with_a_second_attempt(Kind::Write);
+    client.answer_all(FIRST, [overloaded(seq, 2), overloaded(seq, 2)]);
+    assert_eq!(client.core.stats.refused, 2);
+    client.pass(client.look(seq).deadline.since(client.now));
+    assert_eq!(client.told(seq), None, "it is to be settled");
+    assert!(client.look(seq).rare().settle);
+}
+
 /// What tests break to show that it would be noticed does what its name says, and no more.
 #[cfg(feature = "test-util")]
 mod broken {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Client, FIRST, MAX_ARGUMENTS, ONE_SECOND, Request, SECOND, Sent, is_about};
+use super::{
+    Client, FIRST, MAX_ARGUMENTS, ONE_SECOND, Request, SECOND, Sent, THIRD, TICK, is_about,
+};
 use crate::error::NotExecuted;
 use crate::id::Seq;
 use crate::protocol::client::call::CallState;
@@ -131,9 +133,9 @@ fn a_hedge_goes_to_another_server_when_its_time_has_come() {
         _ => (SECOND, FIRST),
     };
     assert_eq!(client.request(here).attempt, 1);
-    client.pass(after - Duration::from_micros(1));
+    client.pass(after - TICK);
     assert_eq!(client.sent(there), []);
-    client.pass(Duration::from_micros(1));
+    client.pass(TICK);
     assert_eq!(client.request(there).attempt, 2);
     assert_eq!(client.core.stats.hedges, 1);
 }
@@ -151,4 +153,38 @@ fn a_failover_is_a_retry_at_another_server() {
     client.core.handle_disconnected(client.now, SECOND, "cut".to_owned());
     assert_eq!(counted(&client), (2, 1));
     assert!(matches!(client.sent(FIRST)[..], [Sent::Request(Request { attempt: 3, .. })]));
+}
+
+#[test]
+fn servers_that_are_equally_busy_take_turns() {
+    let mut client = Client::with(ClientConfig::default(), 3);
+    let order: Vec<_> = (0..7)
+        .map(|_| {
+            let seq = client.deposit();
+            let server = client.look(seq).endpoint;
+            client.answer_latest(server, seq);
+            server
+        })
+        .collect();
+    assert_eq!(order, [FIRST, SECOND, THIRD, FIRST, SECOND, THIRD, FIRST]);
+}
+
+#[test]
+fn a_call_that_was_sent_as_often_as_it_may_be_is_next_sent_to_be_settled() {
+    let mut client = Client::new();
+    let once = CallOptions { max_attempts: 1, ..CallOptions::USUAL };
+    let seq = client.start(Kind::Write, once, Vec::new()).unwrap();
+    client.sent(FIRST);
+    client.time_out_at_a_live_server(seq);
+    assert_eq!(client.requests(FIRST), []);
+    let (state, next_at, deadline) = {
+        let call = client.look(seq);
+        (call.state, call.next_at, call.deadline)
+    };
+    assert_eq!((state, next_at), (CallState::Backoff, deadline));
+    client.now = deadline;
+    client.pong(FIRST);
+    client.pass(Duration::ZERO);
+    let request = client.request(FIRST);
+    assert_eq!((request.attempt, request.settle), (2, true));
 }

@@ -3,7 +3,7 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use super::{Client, FIRST, MAX_ARGUMENTS, METHOD, response};
+use super::{Client, FIRST, MAX_ARGUMENTS, METHOD, ONE_SECOND, TICK, response, waker};
 use crate::error::NotExecuted;
 use crate::id::{MethodId, Seq};
 use crate::protocol::client::{CallOptions, ClientConfig, Event, StartError};
@@ -13,14 +13,17 @@ use crate::wire::response::Status;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 fn start_untimed(client: &mut Client, method: MethodId, size: usize) -> Result<Seq, Vec<u8>> {
-    let arguments = vec![0; size];
-    client.core.start_untimed(
-        method,
-        Kind::Write,
-        crate::time::micros(DEADLINE),
-        arguments,
-        Waker::noop(),
-    )
+    start_untimed_until(client, method, size, DEADLINE)
+}
+
+fn start_untimed_until(
+    client: &mut Client,
+    method: MethodId,
+    size: usize,
+    deadline: Duration,
+) -> Result<Seq, Vec<u8>> {
+    let (kind, left) = (Kind::Write, crate::time::micros(deadline));
+    client.core.start_untimed(method, kind, left, vec![0; size], Waker::noop())
 }
 
 #[test]
@@ -114,4 +117,71 @@ fn results_that_nobody_takes_hold_up_the_ring_at_four_windows() {
     assert_eq!(full, Err(StartError::WindowFull(vec![7])));
     assert!(client.told(Seq::FIRST).is_some());
     assert!(client.start(Kind::Write, CallOptions::USUAL, vec![7]).is_ok());
+}
+
+#[test]
+fn a_usual_call_says_what_is_new_to_the_server_and_a_deadline_of_its_own() {
+    const SHORT: Duration = Duration::from_secs(3);
+    let mut client = Client::new();
+    let mut say = |answered: &[u64], deadline| {
+        client.succeed(FIRST, answered.iter().copied());
+        client.sent(FIRST);
+        let seq = start_untimed_until(&mut client, METHOD, 4, deadline).unwrap();
+        let request = client.request(FIRST);
+        assert_eq!((request.seq, request.attempt), (seq, 1));
+        (request.ack, request.deadline)
+    };
+    assert_eq!(say(&[], DEADLINE), (Some((Seq(1), 0)), None));
+    assert_eq!(say(&[], DEADLINE), (None, None));
+    assert_eq!(say(&[], SHORT), (None, Some(SHORT)));
+    assert_eq!(say(&[1], SHORT), (Some((Seq(2), 0)), Some(SHORT)));
+}
+
+#[test]
+fn no_more_calls_are_in_flight_than_the_window_allows() {
+    let mut client = Client::with(ClientConfig::default().max_in_flight(8), 1);
+    client.make_writes(8);
+    assert_eq!(start_untimed(&mut client, METHOD, 1), Err(vec![0]));
+    let start = |client: &mut Client| client.start(Kind::Write, CallOptions::USUAL, vec![7]);
+    assert_eq!(start(&mut client), Err(StartError::WindowFull(vec![7])));
+    client.succeed(FIRST, [1]);
+    assert_eq!(start(&mut client), Ok(Seq(9)));
+    assert_eq!(start(&mut client), Err(StartError::WindowFull(vec![7])));
+}
+
+/// A client whose window of two calls is full, and whom a third one waits for until a time from now.
+fn full(until: Duration) -> (Client, Waker) {
+    let mut client = Client::with(ClientConfig::default().max_in_flight(2), 1);
+    client.make_writes(2);
+    let third = waker();
+    client.core.wait_for_room(client.now + until, third.clone());
+    (client, third)
+}
+
+fn is_woken(client: &mut Client, waker: &Waker) -> bool {
+    let mut woken = Vec::new();
+    client.core.poll_wakers(&mut woken);
+    woken.iter().any(|it| it.will_wake(waker))
+}
+
+#[test]
+fn whoever_waits_for_room_is_woken_when_the_oldest_call_ends() {
+    let (mut client, third) = full(DEADLINE);
+    client.succeed(FIRST, [2]);
+    assert!(!is_woken(&mut client, &third), "the window begins at the first that is pending");
+    client.succeed(FIRST, [1]);
+    assert!(is_woken(&mut client, &third));
+}
+
+#[test]
+fn whoever_waits_for_room_is_woken_at_its_deadline_and_not_before() {
+    let (mut client, third) = full(ONE_SECOND / 2);
+    assert_eq!(client.core.poll_timeout(), client.now + ONE_SECOND / 2);
+    // Some other call's time comes first.
+    client.core.note_call_at(client.now);
+    client.pass(ONE_SECOND / 2 - TICK);
+    assert!(!is_woken(&mut client, &third));
+    assert_eq!(client.core.poll_timeout(), client.now + TICK);
+    client.pass(TICK);
+    assert!(is_woken(&mut client, &third));
 }

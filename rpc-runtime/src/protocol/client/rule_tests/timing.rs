@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Client, FIRST, ONE_SECOND, Sent, is_about, response};
+use super::{Client, FIRST, ONE_SECOND, SECOND, Sent, TICK, is_about, response};
 use crate::error::NotExecuted;
+use crate::id::Seq;
 use crate::protocol::client::call::{CallState, Caller};
 use crate::protocol::client::{CallOutcome, ClientConfig};
 use crate::service::Kind;
@@ -159,4 +160,80 @@ fn a_server_that_is_silent_twice_is_suspect_and_probed_now_and_then() {
     assert_eq!(client.sent(FIRST), [Sent::Ping]);
     client.pong(FIRST);
     assert_eq!(client.request(FIRST).seq, seq, "it is back");
+}
+
+#[test]
+fn a_suspect_server_is_probed_ever_more_rarely() {
+    let mut client = Client::new();
+    let seq = client.call(Kind::Write);
+    client.time_out(seq);
+    client.time_out(seq);
+    assert_eq!(client.core.stats.suspicions, 1);
+    client.sent(FIRST);
+    let next_probe = |client: &Client| {
+        client.core.endpoint(FIRST).suspicion.expect("it has not been heard").next_probe
+    };
+    for millis in [200, 400, 800, 1_600, 2_000] {
+        let at = next_probe(&client);
+        assert_eq!(client.core.poll_timeout(), at, "nothing else is due");
+        client.pass(at.since(client.now));
+        assert_eq!(client.sent(FIRST), [Sent::Ping]);
+        assert!(is_about(next_probe(&client), client.now, Duration::from_millis(millis)));
+    }
+}
+
+#[test]
+fn the_calls_of_a_server_that_becomes_suspect_go_to_another_once() {
+    let mut client = Client::with(ClientConfig::default(), 2);
+    let seq = client.call(Kind::Write);
+    let elsewhere = if client.look(seq).endpoint == FIRST { SECOND } else { FIRST };
+    client.time_out(seq);
+    assert_eq!(client.requests(elsewhere), []);
+    client.time_out(seq);
+    assert_eq!(client.request(elsewhere).attempt, 3);
+}
+
+#[test]
+fn an_ack_that_no_request_takes_along_is_sent_alone_a_moment_after_the_first_answer() {
+    let delay = ClientConfig::default().ack_delay;
+    let mut client = Client::new();
+    client.make_writes(3);
+    client.succeed(FIRST, [1]);
+    assert_eq!(client.core.poll_timeout(), client.now + delay);
+    client.pass(delay - TICK);
+    client.succeed(FIRST, [2]);
+    assert_eq!(client.sent(FIRST), []);
+    client.pass(TICK);
+    assert_eq!(client.sent(FIRST), [Sent::Ack(Seq(3))]);
+}
+
+#[test]
+fn at_its_deadline_a_write_is_settled_where_it_runs_and_if_it_does_not_at_another_server() {
+    for runs in [true, false] {
+        let mut client = Client::with(ClientConfig::default(), 2);
+        let seq = client.call(Kind::Write);
+        let server = client.look(seq).endpoint;
+        client.now = client.look(seq).deadline - TICK;
+        client.pong(FIRST);
+        client.pong(SECOND);
+        if runs {
+            client.answer(server, response(seq, 1, Status::InProgress));
+        }
+        client.pass(TICK);
+        let call = client.look(seq);
+        assert_eq!((call.rare().settle, call.endpoint == server), (true, runs));
+    }
+}
+
+#[test]
+fn what_is_asked_to_be_settled_in_vain_is_asked_again_within_the_grace() {
+    let mut client = Client::new();
+    let seq = client.call(Kind::Write);
+    client.now = client.look(seq).deadline - TICK;
+    client.answer(FIRST, response(seq, 1, Status::InProgress));
+    client.pass(TICK);
+    client.sent(FIRST);
+    client.pass(ONE_SECOND * 5 / 4);
+    let request = client.request(FIRST);
+    assert_eq!((request.attempt, request.settle), (3, true));
 }

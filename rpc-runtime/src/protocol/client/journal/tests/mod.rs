@@ -3,9 +3,11 @@
 //! | file | whose rules |
 //! | --- | --- |
 //! | `mod.rs` | what is written before what, and what the next life does |
+//! | `deadlines.rs` | what a deadline means |
 //! | `named.rs` | calls with names |
 //! | `rows.rs` | rows that do not fit |
 
+mod deadlines;
 mod named;
 mod rows;
 
@@ -263,41 +265,6 @@ fn attempts_beyond_what_is_written_down_wait_for_the_journal() {
     assert_eq!(life.sent(), [], "the next number is not written down");
     assert!(life.write());
     assert_eq!(life.sent(), [(1, AHEAD + 1, false)]);
-}
-
-/// The deadline sends a call at once, wherever it is: but not before its number is written down.
-#[test]
-fn a_deadline_makes_no_attempt_that_is_not_written_down() {
-    let mut life = Life::first();
-    let seq = life.pay();
-    life.write();
-    life.core.ring.get_mut(seq).unwrap().attempts = AHEAD;
-    life.sent();
-    let wait = life.core.ring.get(seq).unwrap().next_at.since(life.now);
-    life.pass(wait);
-    life.pong();
-    let changes = life.core.poll_journal().expect("more attempts are asked for");
-    let left = life.core.ring.get(seq).unwrap().deadline.since(life.now);
-    life.pass(left);
-    assert_eq!(life.sent(), [], "the journal is slow");
-    life.apply(changes);
-    life.core.handle_journalled(life.now);
-    assert_eq!(life.sent(), [(1, AHEAD + 1, true)]);
-    assert!(life.core.poll_journal().is_none(), "they were asked for once");
-}
-
-#[test]
-fn past_its_deadline_a_call_of_an_earlier_life_is_only_settled() {
-    let mut life = Life::first();
-    let seq = life.pay();
-    life.write();
-    life.now = life.now + DEADLINE;
-    let mut life = life.next();
-    life.pass(Duration::ZERO);
-    // Sent as it was at the welcome; whatever is sent from now on only asks.
-    life.sent();
-    life.pass(ClientConfig::default().initial_timeout * 5 / 4);
-    assert_eq!(life.sent(), [(seq.0, AHEAD + 2, true)]);
 }
 
 #[test]
