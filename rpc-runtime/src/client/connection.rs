@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
+use super::patience::Patience;
 use super::shared::{Order, Shared};
 use crate::io_buffer;
 use crate::transport::Io;
@@ -52,7 +53,15 @@ async fn exchange(shared: &Shared, order: Order, io: Box<dyn Io>) -> Option<Stri
     if !current {
         return None;
     }
-    let mut connection = Connection { shared, order, io, writing: Vec::new(), written: 0 };
+    let mut connection = Connection {
+        shared,
+        order,
+        io,
+        writing: Vec::new(),
+        written: 0,
+        in_flight: 0,
+        patience: Patience::new(),
+    };
     std::future::poll_fn(|context| connection.poll(context)).await
 }
 
@@ -63,6 +72,9 @@ struct Connection<'a> {
     /// What is being written, from `written` on.
     writing: Vec<u8>,
     written: usize,
+    /// How many calls were in flight when it looked last.
+    in_flight: u64,
+    patience: Patience,
 }
 
 impl Connection<'_> {
@@ -77,8 +89,15 @@ impl Connection<'_> {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Some(error.to_string())),
             }
-            if let Err(trouble) = ready!(self.poll_read(context)) {
-                return Poll::Ready(Some(trouble));
+            match self.poll_read(context) {
+                Poll::Ready(Ok(())) => self.patience.was_answered(),
+                Poll::Ready(Err(trouble)) => return Poll::Ready(Some(trouble)),
+                Poll::Pending => {
+                    if self.patience.asks_again(self.in_flight) {
+                        context.waker().wake_by_ref();
+                    }
+                    return Poll::Pending;
+                }
             }
         }
         context.waker().wake_by_ref();
@@ -93,7 +112,7 @@ impl Connection<'_> {
                 self.written = 0;
                 io_buffer::shed(&mut self.writing);
             }
-            let (order, writing) = (self.order, &mut self.writing);
+            let (order, writing, in_flight) = (self.order, &mut self.writing, &mut self.in_flight);
             let turn = self.shared.with_state(|state| {
                 if !state.register(order, context.waker()) {
                     return Some(Turn::GivenUp);
@@ -101,6 +120,7 @@ impl Connection<'_> {
                 if state.core.has_untimed() {
                     state.core.handle_time(self.shared.clock.now());
                 }
+                *in_flight = state.core.in_flight();
                 if done && !state.core.poll_transmit(order.endpoint, writing) {
                     return Some(if state.closed { Turn::Closed } else { Turn::GoOn });
                 }

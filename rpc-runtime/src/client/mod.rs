@@ -12,12 +12,14 @@
 //! | `shared.rs` | the core behind its lock, and who must be woken when it has changed |
 //! | `driver.rs` | one task for timers and for making connections |
 //! | `connection.rs` | one task a connection, for its bytes |
+//! | `patience.rs` | whether a connection asks again before it sleeps |
 //! | `journal.rs` | one task for the journal, if there is one |
 
 mod call;
 mod connection;
 mod driver;
 mod journal;
+mod patience;
 mod shared;
 
 use std::sync::Arc;

@@ -238,6 +238,11 @@ impl Core {
         self.ring.beyond_watermark() == 0
     }
 
+    /// How many calls have not ended.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.ring.beyond_watermark() - self.ring.complete_above()
+    }
+
     /// Whether a server is connected.
     pub(crate) fn is_up(&self) -> bool {
         self.endpoints.iter().any(|endpoint| endpoint.link == Link::Up)
