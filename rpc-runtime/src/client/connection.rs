@@ -60,7 +60,7 @@ async fn exchange(shared: &Shared, order: Order, io: Box<dyn Io>) -> Option<Stri
         writing: Vec::new(),
         written: 0,
         in_flight: 0,
-        patience: Patience::new(),
+        patience: Patience::here(),
     };
     std::future::poll_fn(|context| connection.poll(context)).await
 }

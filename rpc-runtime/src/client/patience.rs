@@ -4,6 +4,11 @@
 //! would have passed; and while the client sleeps, the server runs out of requests and sleeps, too. So
 //! the connection lets other tasks have their turn and asks again, a number of times. Where that was
 //! in vain it is done less and less often, so that a slow server costs next to nothing.
+//!
+//! Only on a runtime of one thread: one of several wakes another thread for a task that has yielded, and
+//! the connection would wander between them.
+
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// With fewer calls in flight than this, an answer is a matter of how fast the server is.
 const ENOUGH_CALLS: u64 = 16;
@@ -23,11 +28,18 @@ pub(super) struct Patience {
     skipped: u32,
     /// How many will the next time that it was in vain.
     to_skip: u32,
+    /// Whether the runtime has but one thread.
+    has_one_thread: bool,
 }
 
 impl Patience {
-    pub(super) fn new() -> Patience {
-        Patience { left: None, skipped: 0, to_skip: 1 }
+    /// That of a connection of this task's runtime.
+    pub(super) fn here() -> Patience {
+        Patience::with(Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread)
+    }
+
+    fn with(has_one_thread: bool) -> Patience {
+        Patience { left: None, skipped: 0, to_skip: 1, has_one_thread }
     }
 
     /// There is nothing to read: whether to ask again instead of going to sleep.
@@ -47,7 +59,7 @@ impl Patience {
                 self.skipped -= 1;
                 false
             }
-            None if calls_in_flight >= ENOUGH_CALLS => {
+            None if calls_in_flight >= ENOUGH_CALLS && self.has_one_thread => {
                 self.left = Some(TURNS);
                 true
             }
@@ -78,14 +90,19 @@ mod tests {
 
     #[test]
     fn few_calls_are_not_worth_asking() {
-        let mut patience = Patience::new();
+        let mut patience = Patience::with(true);
         assert_eq!(ask(&mut patience, ENOUGH_CALLS - 1), 0);
         assert_eq!(ask(&mut patience, ENOUGH_CALLS), TURNS + 1);
     }
 
     #[test]
+    fn nobody_asks_on_several_threads() {
+        assert_eq!(ask(&mut Patience::with(false), u64::MAX), 0);
+    }
+
+    #[test]
     fn who_asks_in_vain_asks_less_and_less() {
-        let mut patience = Patience::new();
+        let mut patience = Patience::with(true);
         let sleeps = 100 * MAX_SKIPPED;
         let asking = (0..sleeps).filter(|_| ask(&mut patience, ENOUGH_CALLS) > 0).count() as u32;
         assert!(asking <= sleeps / MAX_SKIPPED + MAX_SKIPPED.ilog2() + 1, "{asking} of {sleeps}");
@@ -94,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_answer_makes_it_ask_again() {
-        let mut patience = Patience::new();
+        let mut patience = Patience::with(true);
         let asks = |patience: &mut Patience| patience.asks_again(ENOUGH_CALLS);
         for _ in 0..10 * MAX_SKIPPED {
             ask(&mut patience, ENOUGH_CALLS);
