@@ -62,18 +62,18 @@ fn the_next_process_goes_on_with_the_calls_of_the_last() {
     let pay = |bank: &LedgerClient| {
         bank.deposit(Account::from("alice"), 10, "rent".to_owned()).named("rent")
     };
-    let call = first_life.block_on(async {
+    let client_and_call = first_life.block_on(async {
         let bank = connect(&file, &address).await;
         bank.deposit(Account::from("alice"), 5, "before".to_owned()).await.unwrap();
         let mut call = Box::pin(pay(&bank));
         tokio::select! {
             ended = &mut call => panic!("it is held back: {ended:?}"),
-            () = gate.reached() => call,
+            () = gate.reached() => (bank, call),
         }
     });
     // The connection goes first: a process that is gone has no time to give its calls up.
     first_life.shutdown_timeout(Duration::from_secs(60));
-    drop(call);
+    drop(client_and_call);
 
     servers.block_on(async {
         let bank = connect(&file, &address).await;

@@ -336,8 +336,8 @@ impl BeginFlush for Shared {
     /// this one can go on.
     fn begin_here(&self) {
         let mut state = self.lock();
-        let may_write = state.failure().is_none() && !state.is_flushing();
-        if may_write && state.has_lone_change() && state.log_has_room(state.frame_len()) {
+        let may_write = state.failure().is_none() && state.log_has_room(state.frame_len());
+        if may_write && state.has_lone_change() {
             let (generation, log) = state.begin_flush();
             drop(state);
             writer::flush(self, generation, log);

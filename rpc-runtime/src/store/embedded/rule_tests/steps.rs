@@ -17,6 +17,7 @@ use crate::store::embedded::shared::Shared;
 use crate::store::embedded::snapshot::Snapshot;
 use crate::store::embedded::state::{Applied, Checkpoint, State, Verdict};
 use crate::store::embedded::writer;
+use crate::store::flush::BeginFlush as _;
 use crate::store::{CommitOutcome, Store as _, StoreError, StoreFuture};
 
 fn open_session(state: &mut State) -> SessionId {
@@ -343,6 +344,34 @@ fn a_sync_that_fails_where_it_was_called_closes_the_store() {
     assert!(matches!(ended, Err(StoreError::Unknown { .. })), "{ended:?}");
     let ended = poll(write(3).as_mut());
     assert!(matches!(ended, Poll::Ready(Err(StoreError::Unavailable { .. }))), "{ended:?}");
+}
+
+#[test]
+fn a_store_that_has_failed_writes_nothing_where_it_is_called() {
+    let files = Files::default();
+    let Opened { place, database: _database, mut state } = files.parts(1 << 20);
+    let session = open_session(&mut state);
+    flush(&mut state);
+    let config = EmbeddedConfig::default().sync_where_called(true);
+    let shared = Arc::new(Shared::new(place, state, &config));
+    let _commit = shared.commit(put(session, 1, "a", b"1"));
+    files.log.written();
+    shared.fail("read", FailureCause::Panic("a page is damaged".to_owned()));
+    shared.begin_here();
+    assert!(files.log.written().is_empty());
+}
+
+#[test]
+fn a_store_that_is_closed_lets_go_of_its_log_whoever_still_waits() {
+    let files = Files::default();
+    let config = EmbeddedConfig::default().sync_where_called(true);
+    let store = EmbeddedStore::open_on(files.tree.clone(), files.log.clone(), config).unwrap();
+    let session = store.shared.with_state(|state| Ok(open_session(state))).unwrap();
+    let commit = store.shared.commit(put(session, 1, "a", b"1"));
+    let Ok(deferred) = commit.into_deferred() else { panic!("it waits for its sync") };
+    drop(store);
+    assert_eq!(Arc::strong_count(&files.log.0), 1, "nobody else has the file");
+    assert!(matches!(deferred.end(), Ok(Ok(CommitOutcome::Committed(_)))), "it was made durable");
 }
 
 /// The rules are there to be broken by tests: one that cannot be broken shows nothing of them.
