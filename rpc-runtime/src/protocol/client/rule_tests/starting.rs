@@ -39,6 +39,20 @@ fn a_usual_call_is_sent_before_the_time_is_told() {
 }
 
 #[test]
+fn calls_in_flight_are_those_that_have_not_ended() {
+    let mut client = Client::new();
+    assert_eq!(client.core.in_flight(), 0);
+    for seq in 1..=4 {
+        assert_eq!(client.deposit(), Seq(seq));
+        assert_eq!(client.core.in_flight(), seq);
+    }
+    for (ended, left) in [(2, 3), (4, 2), (1, 1), (3, 0)] {
+        client.succeed(FIRST, [ended]);
+        assert_eq!(client.core.in_flight(), left, "{ended} has ended");
+    }
+}
+
+#[test]
 fn the_time_of_each_call_begins_with_what_was_measured_of_its_method() {
     const QUICK: MethodId = MethodId(1);
     const NEVER_MEASURED: MethodId = MethodId(2);
