@@ -178,7 +178,7 @@ async fn a_call_given_up_while_it_becomes_durable_is_neither_aborted_nor_lost() 
 async fn a_deadline_that_passes_while_a_call_becomes_durable_does_not_undo_it() {
     let pair = Pair::new().await;
     let held = pair.disk.hold_syncs();
-    let call = pair.client.add(name(0)).deadline(Duration::from_millis(20));
+    let call = pair.client.add(name(0)).deadline(Duration::from_secs(1));
     let ended = tokio::time::timeout(HANGS, call).await.expect("every call ends");
     let Err(CallError::OutcomeUnknown(unknown, _)) = ended else {
         panic!("what may become durable is unknown, not {ended:?}");
@@ -214,7 +214,7 @@ async fn a_sync_that_fails_leaves_the_outcome_of_all_that_waited_for_it_unknown(
     for call in 1..=20 {
         let client = pair.client.clone();
         // A store that has failed stays so: nothing more is learnt until the deadline.
-        let limit = Duration::from_millis(300);
+        let limit = Duration::from_secs(2);
         adding.spawn(async move { client.add(name(call)).deadline(limit).await });
     }
     pair.until(|pair| pair.server.stats().requests >= before + 20).await;

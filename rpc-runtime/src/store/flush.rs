@@ -88,7 +88,7 @@ impl Flush {
 
 impl FlushError {
     /// What a write is told.
-    pub(crate) fn for_write(self) -> StoreError {
+    fn for_write(self) -> StoreError {
         match self {
             FlushError::NotWritten(cause) => StoreError::Unavailable { cause },
             FlushError::Unknown(cause) => StoreError::Unknown { cause },
@@ -96,27 +96,31 @@ impl FlushError {
     }
 
     /// What an operation is told that itself changes nothing.
-    pub(crate) fn for_read(self) -> StoreError {
+    fn for_read(self) -> StoreError {
         let (FlushError::NotWritten(cause) | FlushError::Unknown(cause)) = self;
         StoreError::Unavailable { cause }
     }
 }
 
-impl<T> Deferred<T> {
-    /// `answer` once `flush` has ended well, else what `failed` makes of its end.
-    pub(crate) fn new(answer: T, flush: Arc<Flush>, failed: fn(FlushError) -> T) -> Deferred<T> {
-        Deferred { answer, flush, failed, beginner: None }
+impl<T> Deferred<Result<T, StoreError>> {
+    /// The answer to a write, which the flush makes durable.
+    pub(crate) fn of_write(answer: T, flush: Arc<Flush>) -> Self {
+        let failed = |error: FlushError| Err(error.for_write());
+        Deferred { answer: Ok(answer), flush, failed, beginner: None }
     }
 
-    /// As [`new`](Deferred::new), of a flush that begins when the answer is first waited for.
-    pub(crate) fn begun_by(
-        store: Arc<dyn BeginFlush>,
-        answer: T,
-        flush: Arc<Flush>,
-        failed: fn(FlushError) -> T,
-    ) -> Deferred<T> {
-        let beginner = Some(Beginner { store, flush: Arc::clone(&flush) });
-        Deferred { answer, flush, failed, beginner }
+    /// An answer that changes nothing, and rests on what the flush makes durable.
+    pub(crate) fn of_read(answer: T, flush: Arc<Flush>) -> Self {
+        let failed = |error: FlushError| Err(error.for_read());
+        Deferred { answer: Ok(answer), flush, failed, beginner: None }
+    }
+}
+
+impl<T> Deferred<T> {
+    /// Has the flush begin when the answer is first waited for.
+    pub(crate) fn begun_by(mut self, store: Arc<dyn BeginFlush>) -> Deferred<T> {
+        self.beginner = Some(Beginner { store, flush: Arc::clone(&self.flush) });
+        self
     }
 
     /// The answer, if it holds by now.

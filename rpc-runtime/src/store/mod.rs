@@ -58,7 +58,8 @@ use crate::time::WallTime;
 /// is [`Committed`].
 ///
 /// Every method may be retried. No method blocks the thread for longer than a page read; whatever
-/// waits (for an fsync, for the network) waits in the returned future. A returned future may be
+/// waits (for an fsync, for the network) waits in the returned future, without blocking the thread
+/// unless the store was told to (`EmbeddedConfig::sync_where_called`). A returned future may be
 /// dropped at any await: what it was doing then has either happened or not, and the id's record
 /// tells which.
 pub trait Store: Send + Sync + 'static + sealed::Sealed {

@@ -21,8 +21,8 @@ use crate::service::Service;
 /// For how many answers the room is kept once they are given.
 const KEPT_ROOM: usize = 16;
 
-/// The answers, in the order in which their changes were applied, which is that in which they become
-/// durable.
+/// The answers, in the order in which their calls ended, which is that in which their changes become
+/// durable. (One that was recorded before rests on an earlier flush, and waits for those ahead of it.)
 pub(super) struct DeferredAnswers<S> {
     waiting: VecDeque<Waiting>,
     /// The wait for the first of them.

@@ -70,7 +70,7 @@ pub use self::error::OpenError;
 use self::open::{DirectoryLock, Opened};
 use self::shared::Shared;
 use self::state::{Reads, State, Verdict};
-use super::flush::{Deferred, Flush, FlushError};
+use super::flush::{Deferred, Flush};
 use super::sessions::TooManySessions;
 use super::{
     CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Lease, LookUp, ReadVersion, Resume,
@@ -292,8 +292,7 @@ impl EmbeddedStore {
         match self.shared.with_state(|state| Ok(change(state))) {
             Ok(Ok((answer, None))) => StoreFuture::ready(Ok(answer)),
             Ok(Ok((answer, Some(flush)))) => {
-                let failed = |error: FlushError| Err(error.for_write());
-                StoreFuture::deferred(Deferred::new(Ok(answer), flush, failed))
+                StoreFuture::deferred(Deferred::of_write(answer, flush))
             }
             Ok(Err(full)) => {
                 StoreFuture::ready(Err(StoreError::Unavailable { cause: Arc::new(full) }))
@@ -310,9 +309,6 @@ fn shown_after<T>(
 ) -> StoreFuture<'static, Result<T, StoreError>> {
     match flush {
         None => StoreFuture::ready(Ok(answer)),
-        Some(flush) => {
-            let failed = |error: FlushError| Err(error.for_read());
-            StoreFuture::deferred(Deferred::new(Ok(answer), flush, failed))
-        }
+        Some(flush) => StoreFuture::deferred(Deferred::of_read(answer, flush)),
     }
 }

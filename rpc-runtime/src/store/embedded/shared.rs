@@ -13,7 +13,7 @@ use super::snapshot::Snapshot;
 use super::state::{Applied, Checkpoint, State};
 use super::{EmbeddedConfig, writer};
 use crate::rule::{Captured, Rule, kept};
-use crate::store::flush::{BeginFlush, Deferred, FlushError};
+use crate::store::flush::{BeginFlush, Deferred};
 use crate::store::{
     Commit, CommitOutcome, Committed, DocKey, StoreError, StoreFuture, Versioned, limits,
 };
@@ -110,12 +110,10 @@ impl Shared {
                 if !kept(Rule::WaitForSync) {
                     return StoreFuture::ready(Ok(outcome));
                 }
-                let failed = |error: FlushError| Err(error.for_write());
-                StoreFuture::deferred(if self.syncs_where_called {
-                    let store = Arc::clone(self) as Arc<dyn BeginFlush>;
-                    Deferred::begun_by(store, Ok(outcome), flush, failed)
-                } else {
-                    Deferred::new(Ok(outcome), flush, failed)
+                let deferred = Deferred::of_write(outcome, flush);
+                StoreFuture::deferred(match self.syncs_where_called {
+                    true => deferred.begun_by(Arc::clone(self) as _),
+                    false => deferred,
                 })
             }
             Applied::Recorded(outcome, flush) => {
@@ -179,13 +177,10 @@ impl Shared {
             if state.is_flushing() {
                 // A caller writes, and says when it has done so.
             } else if state.has_work() {
-                let length = state.frame_len();
-                let checkpoint = &state.checkpoint;
-                let may_begin = matches!(checkpoint, Checkpoint::Idle | Checkpoint::Failed { .. });
-                if state.log_has_room(length) {
+                if state.log_has_room(state.frame_len()) {
                     return Some(state.begin_flush());
                 }
-                if may_begin {
+                if matches!(state.checkpoint, Checkpoint::Idle | Checkpoint::Failed { .. }) {
                     let (generation, mut log) = state.begin_flush();
                     self.want_checkpoint(&mut state);
                     log.switch_for(generation.frame.len());
@@ -227,11 +222,10 @@ impl Shared {
 
     /// Says that the writer thread has ended, so that the checkpoint thread does so, too.
     pub(super) fn end_writer(&self) {
-        let log = {
-            let mut state = self.lock();
-            state.writer_ended = true;
-            state.take_log()
-        };
+        let mut state = self.lock();
+        state.writer_ended = true;
+        let log = state.take_log();
+        drop(state);
         drop(log);
         self.checkpoint_work.notify_one();
     }

@@ -272,7 +272,7 @@ impl State {
         self.log.as_ref().is_some_and(|log| log.has_room(length))
     }
 
-    /// Gives it the log, for which it was opened.
+    /// Gives it the log to write to.
     pub(super) fn set_log(&mut self, log: Log) {
         self.log = Some(log);
     }
@@ -387,7 +387,7 @@ impl State {
     }
 
     /// Closes the store for good: what the active generation holds will not be written. Of what is
-    /// flushing the writer thread says what became of it.
+    /// flushing, who writes it says what became of it.
     pub(super) fn fail(&mut self, failure: Arc<Failure>) {
         self.active.span.flush.finish(Err(FlushError::NotWritten(Arc::clone(&failure) as _)));
         self.failure.get_or_insert(failure);

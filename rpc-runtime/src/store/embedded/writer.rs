@@ -1,7 +1,8 @@
 //! The writer thread: makes each generation durable with one write and one sync.
 //!
 //! It writes at once when it is idle, so a lone commit waits for nobody; whatever is committed
-//! while a sync runs makes up the next generation. There is no timer.
+//! while a sync runs makes up the next generation. There is no timer. With
+//! [`sync_where_called`](super::EmbeddedConfig::sync_where_called) a caller does the same for a lone commit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -5,6 +5,19 @@ use super::world::Faults;
 
 const NONE: Faults = Faults::NONE;
 
+/// Every fault that is no client's, once.
+const EACH_ONCE: Faults = Faults {
+    lost: 1,
+    early: 1,
+    drops: 1,
+    deadlines: 1,
+    crashes: 1,
+    forgets: 1,
+    refusals: 1,
+    unknown: 1,
+    ..NONE
+};
+
 const BASE: CallsConfig = CallsConfig {
     name: "",
     about: "",
@@ -55,17 +68,7 @@ pub(in super::super) const CONFIGS: &[CallsConfig] = &[
         about: "three attempts of one call on two servers, under every kind of fault",
         calls: 1,
         attempts: 3,
-        faults: Faults {
-            lost: 1,
-            early: 2,
-            drops: 1,
-            deadlines: 1,
-            crashes: 1,
-            forgets: 1,
-            refusals: 1,
-            unknown: 1,
-            ..NONE
-        },
+        faults: Faults { early: 2, ..EACH_ONCE },
         ..BASE
     },
     CallsConfig {
@@ -108,18 +111,7 @@ pub(in super::super) const CONFIGS: &[CallsConfig] = &[
         about: "a journalled call of a client that crashes, under every kind of fault",
         reduced: false,
         calls: 1,
-        faults: Faults {
-            lost: 1,
-            early: 1,
-            drops: 1,
-            deadlines: 1,
-            crashes: 1,
-            forgets: 1,
-            refusals: 1,
-            unknown: 1,
-            client_crashes: 1,
-            forgotten_names: 1,
-        },
+        faults: Faults { client_crashes: 1, forgotten_names: 1, ..EACH_ONCE },
         ..JOURNALLED
     },
     CallsConfig {
