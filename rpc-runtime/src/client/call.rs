@@ -10,7 +10,7 @@ use super::{Client, Hedge};
 use crate::error::{CallError, NotExecuted, Unknown};
 use crate::id::{CallId, MethodId, Seq};
 use crate::io_buffer;
-use crate::protocol::client::{CallOptions, CallOutcome, NotStarted, Settled, StartError};
+use crate::protocol::client::{CallOptions, CallOutcome, Core, NotStarted, Settled, StartError};
 use crate::schema::Message;
 use crate::service::{Kind, decode_value, encode_value};
 use crate::time::{Time, micros};
@@ -129,6 +129,30 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         self.wishes.get_or_insert_with(usual)
     }
 
+    /// Makes the call, if there is room for it.
+    #[inline]
+    fn poll_start(&mut self, context: &mut Context<'_>) -> Poll<Result<T, CallError<E>>> {
+        // The arguments are encoded where they lie.
+        match &mut self.stage {
+            Stage::Prepared(arguments) => {
+                let mut encoded = io_buffer::take_message();
+                match encode_value(arguments, &mut encoded) {
+                    Ok(()) => self.start(context, encoded),
+                    Err(error) => {
+                        let reason = NotExecuted::Encode(error.to_string());
+                        Poll::Ready(Err(CallError::NotExecuted(reason)))
+                    }
+                }
+            }
+            Stage::Waiting(arguments, deadline) => {
+                let (arguments, deadline) = (std::mem::take(arguments), *deadline);
+                self.start_timed(context, arguments, Some(deadline))
+            }
+            Stage::InFlight(_) => unreachable!("it has started"),
+            Stage::Over => panic!("a finished call is not polled again"),
+        }
+    }
+
     /// Hands the encoded call to the core.
     fn start(
         &mut self,
@@ -137,10 +161,13 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     ) -> Poll<Result<T, CallError<E>>> {
         let is_usual = self.wishes.is_none() && self.deadline > 0;
         let started = match is_usual {
-            true => self.client.shared().with(|core| {
+            true => {
                 let (method, kind, deadline) = (self.method, self.kind, self.deadline);
-                core.start_untimed(method, kind, deadline, arguments, context.waker())
-            }),
+                let waker = context.waker().clone();
+                let begin =
+                    |core: &mut Core| core.start_untimed(method, kind, deadline, arguments, waker);
+                self.client.shared().with(begin)
+            }
             false => Err(arguments),
         };
         match started {
@@ -265,28 +292,10 @@ impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.get_mut();
-        // The arguments are encoded where they lie.
-        let polled = match &mut call.stage {
-            Stage::Prepared(arguments) => {
-                let mut encoded = io_buffer::take_message();
-                match encode_value(arguments, &mut encoded) {
-                    Ok(()) => call.start(context, encoded),
-                    Err(error) => {
-                        let reason = NotExecuted::Encode(error.to_string());
-                        Poll::Ready(Err(CallError::NotExecuted(reason)))
-                    }
-                }
-            }
-            Stage::InFlight(seq) => {
-                let seq = *seq;
-                call.poll_result(context, seq)
-            }
-            Stage::Waiting(arguments, deadline) => {
-                let (arguments, deadline) = (std::mem::take(arguments), *deadline);
-                call.start_timed(context, arguments, Some(deadline))
-            }
-            Stage::Over => panic!("a finished call is not polled again"),
-        };
+        if let Stage::InFlight(seq) = call.stage {
+            return call.poll_result(context, seq);
+        }
+        let polled = call.poll_start(context);
         if polled.is_ready() {
             call.stage = Stage::Over;
         }

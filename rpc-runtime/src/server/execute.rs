@@ -4,7 +4,7 @@
 //! an [`Answer`], whose committed variant only the store can make.
 
 use std::future::Future;
-use std::mem::take;
+use std::mem::{replace, take};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,7 +17,7 @@ use crate::service::{Request, Service, Verdict};
 use crate::short_bytes;
 use crate::store::{
     AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, LookUp, Outcome, ReadVersion,
-    Store, StoreError, StoreFuture,
+    Store, StoreError, StoreFuture, spare,
 };
 use crate::tx::{RunFailure, Spare, Tx, View, poll_contained};
 use crate::wire::response::{RefusalReason, Status};
@@ -275,7 +275,9 @@ impl<S: Service> Run<'_, S> {
                 Verdict::Success => Outcome::Success(shared),
                 Verdict::BusinessError => Outcome::BusinessError(shared),
             };
-            let (reads, writes) = (take(&mut lists.reads), take(&mut lists.writes));
+            let room = spare::take();
+            let reads = replace(&mut lists.reads, room.0);
+            let writes = replace(&mut lists.writes, room.1);
             Spare::put(signal, lists);
             let call = call.clone();
             match self.store.commit(Commit { call, reads, writes, result }).into_deferred() {

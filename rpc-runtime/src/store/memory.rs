@@ -8,7 +8,7 @@ use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
     CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, HashMap, Lease, LookUp, Outcome,
-    ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, limits, sealed,
+    ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, limits, sealed, spare,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
@@ -158,7 +158,7 @@ impl State {
     }
 
     fn commit(&mut self, commit: Commit) -> CommitOutcome {
-        let Commit { call, reads, writes, result } = commit;
+        let Commit { call, reads, mut writes, result } = commit;
         let State { sessions, documents, last } = self;
         let checks = kept(Rule::CheckIdAtCommit);
         let session = match sessions.admit_mut(&call) {
@@ -178,7 +178,7 @@ impl State {
         *last += 1;
         let version = Version(*last);
         let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
-        for write in writes.into_iter().take(legs) {
+        for write in writes.drain(..).take(legs) {
             match write.body {
                 Some(body) => documents.insert(write.key, (version, body)),
                 None => documents.remove(&write.key),
@@ -187,6 +187,7 @@ impl State {
         if let Some(session) = session {
             record(session, &call, result.clone());
         }
+        spare::put(reads, writes);
         CommitOutcome::Committed(Committed::new(result))
     }
 }

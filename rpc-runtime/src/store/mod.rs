@@ -32,6 +32,7 @@ mod limits;
 mod memory;
 mod records;
 mod sessions;
+pub(crate) mod spare;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -41,8 +41,9 @@ pub struct ClientConfig {
     pub retry_percent: u32,
     /// Re-sends per second beside that, so that a quiet client can retry too. Default 10.
     pub retries_per_second: u32,
-    /// How long an acknowledgement waits for a message to travel with. Default 500 ms: who calls twice
-    /// a second pays for none that travels alone, and servers keep an answer little longer for it.
+    /// How long an acknowledgement waits for a message to travel with. Default 5 seconds: a client that
+    /// makes a call in so long pays for none that travels alone. Servers keep an answer as long, within
+    /// their own limits.
     pub ack_delay: Duration,
     /// How long a connection may be silent before it is looked after. Default 15 seconds, which
     /// also keeps the session's lease.
@@ -81,7 +82,7 @@ impl Default for ClientConfig {
             max_timeout: Duration::from_secs(5),
             retry_percent: 20,
             retries_per_second: 10,
-            ack_delay: Duration::from_millis(500),
+            ack_delay: Duration::from_secs(5),
             keepalive: Duration::from_secs(15),
             probe_interval: Duration::from_millis(100),
             silence_limit: Duration::from_secs(10),

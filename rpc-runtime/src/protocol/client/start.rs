@@ -45,7 +45,7 @@ impl Core {
         kind: Kind,
         left: u64,
         arguments: Vec<u8>,
-        waker: &Waker,
+        waker: Waker,
     ) -> Result<Seq, Vec<u8>> {
         let may_go_on =
             !self.closed && self.journal.is_none() && !self.is_session_used() && self.has_room();
@@ -175,7 +175,7 @@ impl Core {
         endpoint: EndpointId,
         left: u64,
         arguments: Vec<u8>,
-        waker: &Waker,
+        waker: Waker,
     ) -> Seq {
         let watermark = self.ring.watermark();
         let (seq, call) = self.ring.push();
@@ -202,8 +202,7 @@ impl Core {
             end.note_acked(watermark);
         }
         end.in_flight += 1;
-        let (client, waker) = (self.client, waker.clone());
-        call.begin_sent(kind, method, endpoint, client, left, arguments, waker);
+        call.begin_sent(kind, method, endpoint, self.client, left, arguments, waker);
         // The first without a time also wakes a connection that has bytes to send already: it may
         // be unable to send them, and the time must be told all the same.
         let is_first = self.untimed.is_none();

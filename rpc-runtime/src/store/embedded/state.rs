@@ -24,6 +24,7 @@ use crate::store::records::Records;
 use crate::store::sessions::{Record, Sessions, Settled, settle};
 use crate::store::{
     CallRef, Commit, DocKey, HashMap, Outcome, ReadVersion, Refusal, Version, Versioned, Write,
+    spare,
 };
 
 /// How large a frame may have grown and be used again: more than a disk is given at once, mostly.
@@ -413,7 +414,7 @@ impl State {
 
     /// Applies a commit that has passed every check.
     fn commit(&mut self, commit: Commit, permits: usize) -> Applied {
-        let Commit { call, mut writes, result, .. } = commit;
+        let Commit { call, reads, mut writes, result } = commit;
         if !kept(Rule::AllLegs) {
             writes.truncate(1);
         }
@@ -421,11 +422,19 @@ impl State {
         let record = Record { hash: call.hash, outcome: self.results.keep(&result) };
         frame::put_commit(&mut self.active.frame, &call, &record, &writes);
         let lsn = self.active.next();
-        self.insert(lsn, call.id, call.watermark, record, writes);
+        self.insert(lsn, call.id, call.watermark, record, writes.drain(..));
+        spare::put(reads, writes);
         Applied::Committed(result, Arc::clone(&self.active.span.flush))
     }
 
-    fn insert(&mut self, lsn: Lsn, id: CallId, watermark: Seq, record: Record, writes: Vec<Write>) {
+    fn insert(
+        &mut self,
+        lsn: Lsn,
+        id: CallId,
+        watermark: Seq,
+        record: Record,
+        writes: impl IntoIterator<Item = Write>,
+    ) {
         for write in writes {
             self.young.documents.insert(write.key, Versioned::new(Version(lsn.0), write.body));
         }

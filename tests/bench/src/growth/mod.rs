@@ -23,8 +23,13 @@ use crate::table::{load_average, median, progress, thousands};
 use crate::usage::Usage;
 use crate::work::Contender;
 
-/// Calls in flight, whatever else grows.
+/// Calls in flight, whatever else grows: one at a time, when a call costs what it costs alone, and many
+/// that share reads, writes and wake-ups.
+const LOADS: [usize; 2] = [1, IN_FLIGHT];
 const IN_FLIGHT: usize = 64;
+/// How much longer the embedded store is measured with many calls in flight: until its checkpoints have
+/// taken their share, a few of which come in so long.
+const LONGER: u64 = 8;
 /// The most that an idle session and an idle connection may take of the server's memory.
 const SESSION_BYTES: f64 = 500.0;
 const CONNECTION_BYTES: f64 = 8192.0;
@@ -55,6 +60,8 @@ struct Case {
     /// The hand-written server and client.
     bare: bool,
     connections: usize,
+    /// At most one call in flight on each connection: there are more of them if need be.
+    spread: bool,
     accounts: u64,
     records: u64,
 }
@@ -62,29 +69,44 @@ struct Case {
 /// One thing that grows.
 struct Series {
     what: &'static str,
-    sizes: Vec<u64>,
+    /// As in the plot.
+    short: &'static str,
+    /// A small one and a large one.
+    sizes: [u64; 2],
     case: fn(u64) -> Case,
 }
 
-const SMALL: Case = Case { durable: false, bare: false, connections: 1, accounts: 64, records: 0 };
+/// What was found at the small and at the large size.
+type Found = [Measured; 2];
+
+/// Of each round.
+#[derive(Default)]
+struct Measured {
+    /// Microseconds of the server's CPU time a call.
+    costs: Vec<f64>,
+    /// Calls a second.
+    rates: Vec<f64>,
+}
+
+const SMALL: Case =
+    Case { durable: false, bare: false, connections: 1, spread: false, accounts: 64, records: 0 };
 
 /// Measures, prints tables as Markdown, draws a plot.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let part = if arguments.quick { 100 } else { 1 };
     let all = series(part);
-    let steps: usize = all.iter().map(|series| series.sizes.len()).sum();
-    let bar = progress(steps * arguments.rounds as usize + 2);
+    let bar = progress(all.len() * 2 * arguments.rounds as usize + 2);
     let load = load_average();
-    let mut found: Vec<Vec<Vec<f64>>> =
-        all.iter().map(|series| vec![Vec::new(); series.sizes.len()]).collect();
-    let mut rates = found.clone();
+    let mut found: Vec<[Found; LOADS.len()]> = all.iter().map(|_| Default::default()).collect();
     for _ in 0..arguments.rounds {
-        for (at, series) in all.iter().enumerate() {
+        for (series, found) in all.iter().zip(&mut found) {
             for (step, size) in series.sizes.iter().enumerate() {
                 bar.set_message(format!("{} {}", size, series.what));
-                let (figures, server) = measure((series.case)(*size), arguments.millis)?;
-                found[at][step].push(server.cpu * 1e6 / figures.calls as f64);
-                rates[at][step].push(figures.calls as f64 / figures.seconds);
+                let measured = measure((series.case)(*size), arguments.millis)?;
+                for (found, (figures, server)) in found.iter_mut().zip(measured) {
+                    found[step].costs.push(server.cpu * 1e6 / figures.calls as f64);
+                    found[step].rates.push(figures.calls as f64 / figures.seconds);
+                }
                 bar.inc(1);
             }
         }
@@ -93,11 +115,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let memory = memory(10_000 / part)?;
     bar.finish_and_clear();
     println!(
-        "Medians of {} rounds of {} ms; a write, {IN_FLIGHT} calls in flight in all; load of the \
-         last minute before: {load}.\n",
+        "Medians of {} rounds of {} ms, {LONGER} times as long for the embedded store with \
+         {IN_FLIGHT} calls in flight; a write; load of the last minute before: {load}.\n",
         arguments.rounds, arguments.millis
     );
-    let groups = print(&all, &found, &rates);
+    let groups = print(&all, &found);
     print_by_hand(1_000_000 / part)?;
     print_memory(&memory, 10_000 / part);
     if let Some(path) = &arguments.plot {
@@ -109,70 +131,76 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 }
 
 fn series(part: u64) -> Vec<Series> {
-    let accounts = vec![10, 1_000_000 / part];
-    let records = vec![0, 1_000_000 / part];
+    let accounts = [10, 1_000_000 / part];
+    let records = [0, 1_000_000 / part];
     vec![
         Series {
-            what: "connections, a call in flight on each of 64 at a time",
-            sizes: vec![64, 10_000 / part.min(100)],
-            case: |size| Case { connections: size as usize, ..SMALL },
+            what: "connections, used by turns",
+            short: "connections",
+            sizes: [1, 10_000 / part.min(100)],
+            case: |size| Case { connections: size as usize, spread: true, ..SMALL },
         },
         Series {
             what: "connections, the hand-written limit",
-            sizes: vec![64, 10_000 / part.min(100)],
-            case: |size| Case { connections: size as usize, bare: true, ..SMALL },
+            short: "connections, limit",
+            sizes: [1, 10_000 / part.min(100)],
+            case: |size| Case { connections: size as usize, spread: true, bare: true, ..SMALL },
         },
         Series {
             what: "accounts, memory store",
-            sizes: accounts.clone(),
+            short: "accounts, memory",
+            sizes: accounts,
             case: |size| Case { accounts: size, ..SMALL },
         },
         Series {
             what: "kept records, memory store",
-            sizes: records.clone(),
+            short: "records, memory",
+            sizes: records,
             case: |size| Case { records: size, ..SMALL },
         },
         Series {
             what: "accounts, embedded store",
+            short: "accounts, disk",
             sizes: accounts,
             case: |size| Case { accounts: size, durable: true, ..SMALL },
         },
         Series {
             what: "kept records, embedded store",
+            short: "records, disk",
             sizes: records,
             case: |size| Case { records: size, durable: true, ..SMALL },
         },
     ]
 }
 
-fn print(all: &[Series], found: &[Vec<Vec<f64>>], rates: &[Vec<Vec<f64>>]) -> Vec<svg::Group> {
-    println!("| what grows | size | calls/s | server CPU µs/call | × the smallest | |");
-    println!("| --- | ---: | ---: | ---: | ---: | --- |");
-    let mut groups = Vec::new();
-    for (at, series) in all.iter().enumerate() {
-        let middle = |values: &Vec<f64>| median(values.iter().copied());
-        let first = middle(&found[at][0]);
-        let mut bars = Vec::new();
-        for (step, size) in series.sizes.iter().enumerate() {
-            let cost = middle(&found[at][step]);
-            let ratios = found[at][step].iter().zip(&found[at][0]).map(|(now, first)| now / first);
-            let ratio = median(ratios);
-            println!(
-                "| {} | {} | {} | {cost:.2} | {ratio:.2} | {} |",
-                series.what,
-                thousands(*size as f64),
-                thousands(middle(&rates[at][step])),
-                verdict(ratio <= FLAT),
-            );
-            bars.push((if step == 0 { "small" } else { "large" }.to_owned(), cost));
+fn print(all: &[Series], found: &[[Found; LOADS.len()]]) -> Vec<svg::Group> {
+    println!("| what grows | in flight | size | calls/s | server CPU µs/call | × the smallest | |");
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | --- |");
+    let middle = |values: &[f64]| median(values.iter().copied());
+    let mut bars: Vec<Vec<(String, f64)>> = vec![Vec::new(); all.len()];
+    for (load, in_flight) in LOADS.iter().enumerate() {
+        for ((series, found), bars) in all.iter().zip(found).zip(&mut bars) {
+            let [small, large] = &found[load];
+            let pairs = large.costs.iter().zip(&small.costs);
+            let growth = median(pairs.map(|(large, small)| large / small));
+            let shown = [("small", small, 1.0), ("large", large, growth)];
+            for ((name, measured, ratio), size) in shown.into_iter().zip(series.sizes) {
+                let case = (series.case)(size);
+                let size = if case.spread { size.max(*in_flight as u64) } else { size };
+                println!(
+                    "| {} | {in_flight} | {} | {} | {:.2} | {ratio:.2} | {} |",
+                    series.what,
+                    thousands(size as f64),
+                    thousands(middle(&measured.rates)),
+                    middle(&measured.costs),
+                    verdict(ratio <= FLAT),
+                );
+                bars.push((format!("{name}, {in_flight} in flight"), middle(&measured.costs)));
+            }
         }
-        let name = series.what.split(',').next().unwrap_or(series.what);
-        let kind = if first.is_nan() { "" } else { series.what.rsplit(", ").next().unwrap_or("") };
-        let kind = kind.split(' ').next().unwrap_or("");
-        groups.push((if at == 0 { name.to_owned() } else { format!("{name}, {kind}") }, bars));
     }
     println!();
-    groups
+    all.iter().map(|series| series.short.to_owned()).zip(bars).collect()
 }
 
 /// What the same growth costs without us: the verdicts above are to be read beside it.
@@ -201,15 +229,20 @@ fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "**does not hold**" }
 }
 
-/// Starts a filled server and a crowd, each on its core, and measures one case.
-fn measure(case: Case, millis: u64) -> Result<(Figures, Usage), Box<dyn Error>> {
+/// Starts a filled server, and a crowd for each load, each on its core, and measures one case.
+fn measure(case: Case, millis: u64) -> Result<Vec<(Figures, Usage)>, Box<dyn Error>> {
     let program = Program::this()?;
     let mut server = start(&program, case)?;
-    let mut crowd = crowd(&program, &server.address, case, millis)?;
-    let before = server.usage()?;
-    crowd.say("go")?;
-    let figures: Figures = serde_json::from_str(&crowd.hear()?)?;
-    Ok((figures, server.usage()? - before))
+    let mut measured = Vec::new();
+    for in_flight in LOADS {
+        let longer = if case.durable && in_flight > 1 { LONGER } else { 1 };
+        let mut crowd = crowd(&program, &server.address, case, in_flight, millis * longer)?;
+        let before = server.usage()?;
+        crowd.say("go")?;
+        let figures: Figures = serde_json::from_str(&crowd.hear()?)?;
+        measured.push((figures, server.usage()? - before));
+    }
+    Ok(measured)
 }
 
 fn start(program: &Program, case: Case) -> Result<Server, Box<dyn Error>> {
@@ -232,14 +265,16 @@ fn crowd(
     program: &Program,
     address: &str,
     case: Case,
+    in_flight: usize,
     millis: u64,
 ) -> Result<Talking, Box<dyn Error>> {
+    let connections = if case.spread { case.connections.max(in_flight) } else { case.connections };
     let mut command = program.command();
     command
         .args(["crowd", "--core", &CLIENT_CORE.to_string(), "--address", address])
-        .args(["--connections", &case.connections.to_string()])
+        .args(["--connections", &connections.to_string()])
         .args(["--accounts", &case.accounts.to_string()])
-        .args(["--in-flight", &IN_FLIGHT.to_string(), "--millis", &millis.to_string()]);
+        .args(["--in-flight", &in_flight.to_string(), "--millis", &millis.to_string()]);
     if case.bare {
         command.arg("--bare");
     }
@@ -260,9 +295,9 @@ fn memory(count: u64) -> Result<Memory, Box<dyn Error>> {
     let mut server = start(&Program::counting()?, SMALL)?;
     // What the first connections leave behind, buffers and tables, is not theirs.
     let idle = |connections| Case { connections, accounts: 1, ..SMALL };
-    drop(crowd(&Program::this()?, &server.address, idle(10), 50)?);
+    drop(crowd(&Program::this()?, &server.address, idle(10), IN_FLIGHT, 50)?);
     let before = settled(&mut server)?;
-    let crowd = crowd(&Program::this()?, &server.address, idle(count as usize), 50)?;
+    let crowd = crowd(&Program::this()?, &server.address, idle(count as usize), IN_FLIGHT, 50)?;
     let connected = settled(&mut server)? - before;
     drop(crowd);
     std::thread::sleep(server::DETACHED_TTL * 2);

@@ -29,12 +29,15 @@ pub(crate) async fn serve(
     records: u64,
 ) -> Result<(), Box<dyn Error>> {
     let data = tempfile::tempdir()?;
-    let store: Arc<dyn Store> = if durable {
-        Arc::new(EmbeddedStore::open(data.path(), EmbeddedConfig::default())?)
-    } else {
-        Arc::new(MemoryStore::new())
-    };
+    let embedded = || EmbeddedStore::open(data.path(), EmbeddedConfig::default());
+    let mut store: Arc<dyn Store> =
+        if durable { Arc::new(embedded()?) } else { Arc::new(MemoryStore::new()) };
     fill(&store, accounts, records).await?;
+    if durable {
+        // What was filled in is put into the tree, so that its checkpoint is not measured.
+        drop(store);
+        store = Arc::new(embedded()?);
+    }
     let config = ServerConfig::default().detached_ttl(DETACHED_TTL);
     let server =
         Server::builder(WorkServer::new(Worker), store).config(config).bind("127.0.0.1:0").await?;

@@ -332,7 +332,7 @@ impl Pair {
                 kind,
                 crate::time::micros(DEADLINE),
                 arguments,
-                waker,
+                waker.clone(),
             ) {
                 Ok(seq) => (started, arguments) = (Some(seq), Vec::new()),
                 Err(unusual) => arguments = unusual,

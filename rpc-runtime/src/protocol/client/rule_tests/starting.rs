@@ -23,7 +23,7 @@ fn start_untimed_until(
     deadline: Duration,
 ) -> Result<Seq, Vec<u8>> {
     let (kind, left) = (Kind::Write, crate::time::micros(deadline));
-    client.core.start_untimed(method, kind, left, vec![0; size], Waker::noop())
+    client.core.start_untimed(method, kind, left, vec![0; size], Waker::noop().clone())
 }
 
 #[test]
