@@ -6,6 +6,7 @@
 //! trouble that is not its own, and needs no error type for it. It must not do anything outside
 //! the `Tx` that it would be wrong to do twice, or to leave half done.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -197,15 +198,15 @@ pub(crate) fn poll_contained<F: Future>(
     // The run's state is thrown away after a panic, so nothing broken is ever seen.
     match catch_unwind(AssertUnwindSafe(|| business.poll(context))) {
         Ok(polled) => polled.map(Ok),
-        Err(panic) => {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "a panic without a message".to_owned());
-            Poll::Ready(Err(message))
-        }
+        Err(panic) => Poll::Ready(Err(panic_message(&*panic))),
     }
+}
+
+/// What a panic says.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// A mistake in the business, told apart from its typed errors: the call cannot be run.

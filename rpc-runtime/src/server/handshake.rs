@@ -66,7 +66,9 @@ pub(super) async fn serve<S: Service>(
         Job::run,
         PlainJob::run,
     );
+    let broken = ForgetOnPanic { server: &server, peer: &peer, session: known.id };
     let (ended, io) = connection.run(rest).await;
+    drop(broken);
     match ended {
         Ended::Disconnected | Ended::Superseded | Ended::Drained => {}
         Ended::SessionOver => close_session(&server, &peer, known.id).await,
@@ -74,6 +76,24 @@ pub(super) async fn serve<S: Service>(
             let message = format!("the connection was closed: {error}");
             let reject = Reject { reason: RejectReason::Misbehaved, message };
             send_reject(&server, io, &peer, &reject).await;
+        }
+    }
+}
+
+/// Forgets the session of a connection whose task panics, be it a mistake of ours or of the transport:
+/// calls that its table says are running may have nobody left to end them. The client connects anew,
+/// and the store knows what became of its calls.
+struct ForgetOnPanic<'a, S: Service> {
+    server: &'a Shared<S>,
+    peer: &'a Peer,
+    session: SessionId,
+}
+
+impl<S: Service> Drop for ForgetOnPanic<'_, S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(session = ?self.session, peer = self.peer.address, "a connection has panicked");
+            self.server.sessions.remove(&self.peer.identity, self.session);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What becomes of a request: answered from the table, run here and now, or moved to a task.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -18,6 +20,7 @@ use crate::io_buffer;
 use crate::protocol::server::{Admission, Answer, Incoming, RunNumber};
 use crate::service::{Kind, Request, Service};
 use crate::store::{CallRef, DocKey, KeyError, Outcome};
+use crate::tx::panic_message;
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
 
@@ -51,6 +54,10 @@ enum Task {
     Run(Vec<u8>),
     /// Record this outcome.
     Record(Box<Outcome>),
+    /// Begun: its arguments are being decoded.
+    Decoding,
+    /// Begun: the business runs, or its commit does.
+    Running { is_write: bool },
 }
 
 thread_local! {
@@ -163,19 +170,14 @@ where
             return state;
         }
         drop(state);
-        for (index, order) in orders.iter_mut().enumerate() {
-            match &mut order.task {
-                Task::Run(buffer) => {
-                    let buffer = std::mem::take(buffer);
-                    if let Some(answer) = self.start(context, order, moment, buffer) {
-                        self.tally.count(&answer);
-                        answers.push((index, answer));
-                    }
-                }
-                Task::Record(outcome) => {
-                    let outcome = (**outcome).clone();
-                    self.record(order, moment, order.run, outcome);
-                }
+        let mut next = 0;
+        while next < orders.len() {
+            // Of what the panic has left, nothing is used again.
+            let mut run_rest = || self.run_all(context, moment, orders, answers, &mut next);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut run_rest)) {
+                let answer = panicked(&orders[next - 1], &*panic);
+                self.tally.count(&answer);
+                answers.push((next - 1, answer));
             }
         }
         let mut state = session.lock();
@@ -197,11 +199,36 @@ where
         state
     }
 
+    /// Runs what was admitted, from `next` on, which is moved ahead of each before it is run.
+    fn run_all(
+        &mut self,
+        context: &mut Context<'_>,
+        moment: &Moment,
+        orders: &mut [Order<'_>],
+        answers: &mut Vec<(usize, Answer)>,
+        next: &mut usize,
+    ) {
+        while let Some(order) = orders.get_mut(*next) {
+            let index = *next;
+            *next += 1;
+            match std::mem::replace(&mut order.task, Task::Decoding) {
+                Task::Run(buffer) => {
+                    if let Some(answer) = self.start(context, order, moment, buffer) {
+                        self.tally.count(&answer);
+                        answers.push((index, answer));
+                    }
+                }
+                Task::Record(outcome) => self.record(order, moment, order.run, *outcome),
+                Task::Decoding | Task::Running { .. } => unreachable!("each is begun once"),
+            }
+        }
+    }
+
     /// Runs a call: to its end if that comes at once, else in a task.
     fn start(
         &mut self,
         context: &mut Context<'_>,
-        order: &Order<'_>,
+        order: &mut Order<'_>,
         moment: &Moment,
         buffer: Vec<u8>,
     ) -> Option<Answer> {
@@ -220,6 +247,7 @@ where
                 let backing = lent.unwrap_or_else(|| Arc::clone(&self.server.backing));
                 let job = PlainJob { backing, decoded, buffer, max_result };
                 let (stage, make) = (&mut self.plain_stage, &self.make_plain);
+                order.task = Task::Running { is_write: false };
                 return match launch(stage, make, job, &span, context) {
                     Ok(PlainEnd { answer, backing }) => {
                         self.backing = Some(backing);
@@ -243,6 +271,7 @@ where
                 Err(error) => return Some(bad_arguments(&error)),
             },
         };
+        order.task = Task::Running { is_write: matches!(call, JobCall::Write { .. }) };
         let backing = Arc::clone(&self.server.backing);
         let job = Job { backing, method: order.method, call, max_result };
         match launch(&mut self.stage, &self.make, job, &span, context) {
@@ -371,6 +400,20 @@ fn launch<J, F: Future>(
 
 fn poll_stage<F: Future>(stage: Pin<&mut Option<F>>, context: &mut Context<'_>) -> Poll<F::Output> {
     stage.as_pin_mut().expect("a call is on the stage").poll(context)
+}
+
+/// The answer to a call at which what the user wrote for its types has panicked. (A panic of the
+/// business itself never comes as far as this.)
+#[cold]
+fn panicked(order: &Order<'_>, panic: &(dyn Any + Send)) -> Answer {
+    let message = panic_message(panic);
+    tracing::error!(message, seq = order.seq.0, "a type of the service panicked");
+    let told = "a type of the service panicked; the server's log says why".to_owned();
+    match order.task {
+        Task::Running { is_write: true } => Answer::Unknown(told),
+        Task::Running { is_write: false } => Answer::Refused(RefusalReason::Failed, told),
+        _ => Answer::Refused(RefusalReason::BadArguments, told),
+    }
 }
 
 fn bad_arguments(error: &dyn std::fmt::Display) -> Answer {

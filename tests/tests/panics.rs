@@ -1,0 +1,254 @@
+//! Panics outside the business: in what the user wrote for its types, and in a connection's task. Each
+//! ends one call, or one connection, and nothing happens twice or is lost.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rpc::error::RefusalReason;
+use rpc::store::MemoryStore;
+use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore};
+use rpc::transport::{Accepted, InProcess, InProcessListener, Io, Listener, TransportFuture};
+use rpc::{CallError, ClientConfig, NotExecuted, Server, ServerHandle, Tx};
+use rpc_tests::disk::Disk;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinSet;
+
+/// Fails a test that hangs.
+const HANGS: Duration = Duration::from_secs(60);
+
+/// The name of a counter. Some cannot be decoded, some cannot be displayed.
+#[derive(Clone, Debug, Serialize, rpc::Schema)]
+struct Name(String);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        assert_ne!(name, "undecodable");
+        Ok(Name(name))
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        assert_ne!(self.0, "nameless");
+        f.write_str(&self.0)
+    }
+}
+
+/// A count. One that is unlucky cannot be encoded.
+#[derive(Debug, PartialEq, Deserialize, rpc::Schema)]
+struct Count(u64);
+
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert_ne!(self.0, UNLUCKY);
+        serializer.serialize_newtype_struct("Count", &self.0)
+    }
+}
+
+const UNLUCKY: u64 = 13;
+
+#[derive(Serialize, Deserialize, rpc::Document)]
+#[document(key = Name, collection = "counter")]
+struct Counter {
+    value: u64,
+}
+
+/// Counts.
+#[rpc::service]
+trait Counting {
+    async fn add(&self, tx: &mut Tx, #[anchor] name: Name, count: u64) -> Count;
+    async fn read(&self, view: &rpc::View, name: Name) -> Count;
+    async fn echo(&self, name: Name, count: u64) -> Count;
+}
+
+struct Counters;
+
+impl Counting for Counters {
+    async fn add(&self, tx: &mut Tx, name: Name, count: u64) -> Count {
+        let value = tx.get(&name).await.map_or(0, |counter: Counter| counter.value) + count;
+        tx.put(&name, &Counter { value });
+        Count(value)
+    }
+
+    async fn read(&self, view: &rpc::View, name: Name) -> Count {
+        Count(view.get(&name).await.map_or(0, |counter: Counter| counter.value))
+    }
+
+    async fn echo(&self, _name: Name, count: u64) -> Count {
+        Count(count)
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name(text.to_owned())
+}
+
+/// A listener of connections of which the next to read panics, once it is told.
+struct Breaking {
+    listener: InProcessListener,
+    told: Arc<AtomicBool>,
+}
+
+struct BreakingIo {
+    io: Box<dyn Io>,
+    told: Arc<AtomicBool>,
+}
+
+impl Listener for Breaking {
+    fn accept(&mut self) -> TransportFuture<'_, Accepted> {
+        Box::pin(async {
+            let accepted = self.listener.accept().await?;
+            let io = Box::new(BreakingIo { io: accepted.io, told: Arc::clone(&self.told) });
+            Ok(Accepted { io, ..accepted })
+        })
+    }
+
+    fn address(&self) -> String {
+        self.listener.address()
+    }
+}
+
+impl AsyncRead for BreakingIo {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(context, buffer);
+        let has_read = polled.is_ready() && buffer.filled().len() > before;
+        assert!(!(has_read && self.told.swap(false, Ordering::SeqCst)), "the connection breaks");
+        polled
+    }
+}
+
+impl AsyncWrite for BreakingIo {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+struct Pair {
+    server: ServerHandle<CountingServer<Counters>>,
+    client: CountingClient,
+    told: Arc<AtomicBool>,
+}
+
+impl Pair {
+    async fn on(store: Arc<dyn rpc::store::Store>) -> Pair {
+        let network = InProcess::new();
+        let told = Arc::new(AtomicBool::new(false));
+        let listener = Breaking { listener: network.listen("server"), told: Arc::clone(&told) };
+        let server = Server::builder(CountingServer::new(Counters), store).listen_on(listener);
+        let handle = server.handle();
+        tokio::spawn(server.serve());
+        let config = ClientConfig::default().deadline(HANGS / 2);
+        let client = rpc::Client::builder().config(config).connector(network);
+        let client = client.connect(["server"]).await.expect("the server is there");
+        Pair { server: handle, client, told }
+    }
+
+    async fn until(&self, holds: impl Fn(&Pair) -> bool) {
+        let held = async {
+            while !holds(self) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(HANGS, held).await.expect("it comes to hold");
+    }
+}
+
+fn refused_as<T: std::fmt::Debug, E: std::fmt::Debug>(
+    ended: Result<T, CallError<E>>,
+) -> RefusalReason {
+    match ended {
+        Err(CallError::NotExecuted(NotExecuted::Refused { reason, .. })) => reason,
+        other => panic!("it was refused, not {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_an_arguments_type_refuses_its_call_alone() {
+    let pair = Pair::on(Arc::new(MemoryStore::new())).await;
+    let client = &pair.client;
+    // Together, so that they come in one read.
+    let (first, undecodable, second, nameless, read, third) = tokio::join!(
+        client.add(name("a"), 1),
+        client.add(name("undecodable"), 1),
+        client.add(name("a"), 1),
+        client.add(name("nameless"), 1),
+        client.read(name("undecodable")),
+        client.echo(name("a"), 7),
+    );
+    assert_eq!((first.unwrap(), second.unwrap(), third.unwrap()), (Count(1), Count(2), Count(7)));
+    assert_eq!(refused_as(undecodable), RefusalReason::BadArguments);
+    assert_eq!(refused_as(nameless), RefusalReason::BadArguments);
+    assert_eq!(refused_as(read), RefusalReason::BadArguments);
+    let stats = pair.server.stats();
+    assert_eq!((stats.connections, stats.retries), (1, 0), "the connection goes on");
+    assert_eq!(pair.server.held().running, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_a_results_type_ends_its_call_without_effect() {
+    let pair = Pair::on(Arc::new(MemoryStore::new())).await;
+    let client = &pair.client;
+    let (unlucky, echo, other) = tokio::join!(
+        client.add(name("a"), UNLUCKY).deadline(Duration::from_secs(5)),
+        client.echo(name("a"), UNLUCKY),
+        client.add(name("b"), 1),
+    );
+    assert_eq!(other.unwrap(), Count(1));
+    assert_eq!(refused_as(echo), RefusalReason::Failed);
+    match unlucky {
+        Err(CallError::NotExecuted(_)) => {}
+        other => panic!("nothing was written, not {other:?}"),
+    }
+    assert_eq!(client.add(name("a"), 2).await.unwrap(), Count(2), "it took no effect");
+    assert_eq!(pair.server.stats().connections, 1);
+    assert_eq!(pair.server.held().running, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_a_connection_that_panics_while_they_become_durable_are_done_once() {
+    let disk = Disk::default();
+    let store = EmbeddedStore::open_on(disk.tree(), disk.log(), EmbeddedConfig::default());
+    let pair = Pair::on(Arc::new(store.expect("the store opens"))).await;
+    let held = disk.hold_syncs();
+    let mut adding = JoinSet::new();
+    for call in 0..20 {
+        let client = pair.client.clone();
+        adding.spawn(async move { client.add(name(&format!("counter-{call}")), 1).await });
+    }
+    pair.until(|pair| pair.server.stats().requests == 20).await;
+    disk.wait_for_held_sync();
+    pair.told.store(true, Ordering::SeqCst);
+    let client = pair.client.clone();
+    let echo = tokio::spawn(async move { client.echo(name("a"), 7).await });
+    pair.until(|pair| pair.server.stats().connections == 2).await;
+    drop(held);
+    let ended = tokio::time::timeout(HANGS, adding.join_all()).await.expect("every call ends");
+    for ended in ended {
+        assert_eq!(ended.expect("the store has the result"), Count(1), "each was done once");
+    }
+    assert_eq!(echo.await.unwrap().unwrap(), Count(7));
+    pair.until(|pair| pair.server.held().running == 0).await;
+}
