@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::contender::bare::Loop;
-use crate::contender::{limit, ours, without_ids};
+use crate::contender::{limit, limit_write, ours, without_ids};
 use crate::load::{Figures, drive, drive_loop};
 
 /// Who is measured.
@@ -28,6 +28,8 @@ pub(crate) enum Contender {
     Limit,
     /// Hand-written frames, and a client without tasks.
     LimitNoTasks,
+    /// Hand-written frames with ids, duplicates found, and accounts in a hash map: what the machine allows for a write.
+    LimitWrite,
     /// tarpc over bincode.
     #[cfg(feature = "peers")]
     Tarpc,
@@ -63,6 +65,7 @@ pub(crate) async fn serve(contender: Contender) -> Result<(), Box<dyn Error>> {
         Contender::WriteEmbedded => ours::serve(true).await,
         Contender::WriteWithoutIds => without_ids::serve().await,
         Contender::Limit | Contender::LimitNoTasks => limit::serve().await,
+        Contender::LimitWrite => limit_write::serve().await,
         #[cfg(feature = "peers")]
         Contender::Tarpc => crate::contender::tarpc::serve().await,
         #[cfg(feature = "peers")]
@@ -120,6 +123,13 @@ pub(crate) async fn load(
         }
         Contender::LimitNoTasks => {
             drive_loop(Loop::connect(address, in_flight).await?, in_flight, time).await
+        }
+        Contender::LimitWrite => {
+            let client = limit_write::connect(address).await?;
+            drive(in_flight, time, |caller| {
+                with(&client, async move |client| limit_write::write(client, caller).await)
+            })
+            .await
         }
         #[cfg(feature = "peers")]
         Contender::Tarpc => {

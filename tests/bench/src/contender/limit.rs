@@ -1,13 +1,15 @@
 //! What the machine allows: hand-written frames, a slot per call, a task per caller, one read and
 //! one write per wake-up. No ids that survive, no duplicates found, no acknowledgements.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::error::Error;
 use std::io;
 use std::rc::Rc;
+use std::slice::ChunksExact;
 use std::task::{Poll, Waker};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::work::NAME;
@@ -24,11 +26,25 @@ pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::spawn(answer(stream));
+        tokio::spawn(answer_frames::<REQUEST>(stream, answer));
     }
 }
 
-async fn answer(mut stream: TcpStream) -> io::Result<()> {
+fn answer(request: &[u8], output: &mut Vec<u8>) {
+    let names = [&request[4..21], &request[21..38]];
+    let [from, to] = names.map(|name| String::from_utf8_lossy(&name[1..]).into_owned());
+    let amount = u64::from_le_bytes(request[38..].try_into().expect("eight bytes"));
+    let balance = std::hint::black_box((from, to, amount)).2;
+    output.extend_from_slice(&request[..4]);
+    output.extend_from_slice(&7u64.to_le_bytes());
+    output.extend_from_slice(&balance.to_le_bytes());
+}
+
+/// Answers all requests of a size that one read brings with one write.
+pub(super) async fn answer_frames<const SIZE: usize>(
+    mut stream: TcpStream,
+    mut answer: impl FnMut(&[u8], &mut Vec<u8>),
+) -> io::Result<()> {
     let mut input = vec![0; READ_BYTES];
     let mut kept = 0;
     let mut output = Vec::new();
@@ -38,15 +54,9 @@ async fn answer(mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
         let end = kept + count;
-        let whole = end - end % REQUEST;
-        for request in input[..whole].chunks_exact(REQUEST) {
-            let names = [&request[4..21], &request[21..38]];
-            let [from, to] = names.map(|name| String::from_utf8_lossy(&name[1..]).into_owned());
-            let amount = u64::from_le_bytes(request[38..].try_into().expect("eight bytes"));
-            let balance = std::hint::black_box((from, to, amount)).2;
-            output.extend_from_slice(&request[..4]);
-            output.extend_from_slice(&7u64.to_le_bytes());
-            output.extend_from_slice(&balance.to_le_bytes());
+        let whole = end - end % SIZE;
+        for request in input[..whole].chunks_exact(SIZE) {
+            answer(request, &mut output);
         }
         input.copy_within(whole..end, 0);
         kept = end - whole;
@@ -62,10 +72,9 @@ pub(crate) struct Connection {
 
 #[derive(Default)]
 struct State {
-    output: Vec<u8>,
+    writer: Writer,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    writer: Option<Waker>,
 }
 
 #[derive(Default)]
@@ -83,42 +92,73 @@ pub(crate) async fn connect(address: &str) -> Result<Rc<Connection>, Box<dyn Err
 }
 
 async fn exchange(connection: Rc<Connection>, stream: TcpStream) -> io::Result<()> {
-    let (mut reading, mut writing) = stream.into_split();
+    let (reading, writing) = stream.into_split();
     let reader = Rc::clone(&connection);
-    tokio::task::spawn_local(async move {
-        let mut input = vec![0; READ_BYTES];
-        let mut kept = 0;
-        while let Ok(count @ 1..) = reading.read(&mut input[kept..]).await {
-            let end = kept + count;
-            let whole = end - end % RESPONSE;
-            let mut state = reader.state.borrow_mut();
-            for bytes in input[..whole].chunks_exact(RESPONSE) {
-                let (slot, id, balance) = response(bytes);
-                let slot = &mut state.slots[slot as usize];
-                slot.answer = Some((id, balance));
-                if let Some(waker) = slot.waker.take() {
-                    waker.wake();
-                }
+    tokio::task::spawn_local(take_frames::<RESPONSE>(reading, move |frames| {
+        let mut state = reader.state.borrow_mut();
+        for bytes in frames {
+            let (slot, id, balance) = response(bytes);
+            let slot = &mut state.slots[slot as usize];
+            slot.answer = Some((id, balance));
+            if let Some(waker) = slot.waker.take() {
+                waker.wake();
             }
-            drop(state);
-            input.copy_within(whole..end, 0);
-            kept = end - whole;
         }
-    });
-    let mut output = Vec::new();
-    loop {
-        std::future::poll_fn(|context| {
-            let mut state = connection.state.borrow_mut();
-            if state.output.is_empty() {
-                state.writer = Some(context.waker().clone());
-                return Poll::Pending;
-            }
-            std::mem::swap(&mut state.output, &mut output);
-            Poll::Ready(())
-        })
-        .await;
-        writing.write_all(&output).await?;
-        output.clear();
+    }));
+    Writer::run(writing, || RefMut::map(connection.state.borrow_mut(), |state| &mut state.writer))
+        .await
+}
+
+/// Takes all frames of a size that one read brings.
+pub(super) async fn take_frames<const SIZE: usize>(
+    mut reading: OwnedReadHalf,
+    mut take: impl FnMut(ChunksExact<'_, u8>),
+) {
+    let mut input = vec![0; READ_BYTES];
+    let mut kept = 0;
+    while let Ok(count @ 1..) = reading.read(&mut input[kept..]).await {
+        let end = kept + count;
+        let whole = end - end % SIZE;
+        take(input[..whole].chunks_exact(SIZE));
+        input.copy_within(whole..end, 0);
+        kept = end - whole;
+    }
+}
+
+/// What is to be written, and who writes it: all there is with one write.
+#[derive(Default)]
+pub(super) struct Writer {
+    output: Vec<u8>,
+    waker: Option<Waker>,
+}
+
+impl Writer {
+    pub(super) fn put(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
+        append(&mut self.output);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    pub(super) async fn run<'a>(
+        mut writing: OwnedWriteHalf,
+        writer: impl Fn() -> RefMut<'a, Writer>,
+    ) -> io::Result<()> {
+        let mut output = Vec::new();
+        loop {
+            std::future::poll_fn(|context| {
+                let mut writer = writer();
+                if writer.output.is_empty() {
+                    writer.waker = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+                std::mem::swap(&mut writer.output, &mut output);
+                Poll::Ready(())
+            })
+            .await;
+            writing.write_all(&output).await?;
+            output.clear();
+        }
     }
 }
 
@@ -130,10 +170,7 @@ pub(crate) async fn call(connection: &Connection) {
         if slot as usize == state.slots.len() {
             state.slots.push(Slot::default());
         }
-        put_request(&mut state.output, slot, [&from, &to]);
-        if let Some(writer) = state.writer.take() {
-            writer.wake();
-        }
+        state.writer.put(|output| put_request(output, slot, [&from, &to]));
         slot
     };
     let answer = std::future::poll_fn(|context| {

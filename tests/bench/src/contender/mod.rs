@@ -4,6 +4,7 @@ pub(crate) mod bare;
 #[cfg(feature = "peers")]
 pub(crate) mod capnp;
 pub(crate) mod limit;
+pub(crate) mod limit_write;
 pub(crate) mod ours;
 #[cfg(feature = "peers")]
 pub(crate) mod tarpc;

@@ -8,7 +8,9 @@ const MOST_BYTES: [f64; 2] = [53.0, 14.0];
 const OWN_ALLOCATIONS: f64 = 2.0;
 
 pub(super) fn print(cells: &[Cell]) {
-    println!("*The limit*: what the hand-written limit reached of the same in this run.\n");
+    println!(
+        "*The limit*: what the hand-written limit reached of the same in this run; of a write, limit-write.\n"
+    );
     println!("| target | asked | the limit | reached | |");
     println!("| --- | ---: | ---: | ---: | --- |");
     ratios(cells);
@@ -41,7 +43,7 @@ fn row(what: &str, asked: &str, reached: Reached, holds: impl Fn(f64) -> bool) {
 
 #[cfg(feature = "peers")]
 fn ratios(cells: &[Cell]) {
-    use Contender::{Plain, PlainBusyPolled, Tarpc, Tonic, WriteMemory};
+    use Contender::{Limit, LimitWrite, Plain, PlainBusyPolled, Tarpc, Tonic, WriteMemory};
     let targets = [
         (Plain, 1, Tarpc, 1.2),
         (Plain, 1, Tonic, 2.3),
@@ -58,7 +60,8 @@ fn ratios(cells: &[Cell]) {
         let of = |contender| {
             find(cells, contender, in_flight).and_then(|cell| ratio(cells, cell, peer, rate))
         };
-        let reached = Reached { ours: of(contender), limit: of(Contender::Limit) };
+        let limit = if contender == WriteMemory { LimitWrite } else { Limit };
+        let reached = Reached { ours: of(contender), limit: of(limit) };
         row(&what, &format!("≥ {least}"), reached, |value| value >= least);
     }
 }
@@ -116,8 +119,10 @@ fn costs(cells: &[Cell]) {
         for (in_flight, most) in [(1, 3.0), (64, 0.1)] {
             let reached = pair(|costs| costs.syscalls, in_flight, side);
             let what = format!("plain at {in_flight}, system calls of the {name}");
-            // The start and the end of a run are in the count.
-            row(&what, &format!("≤ {most}"), reached, |value| value <= most + 0.01);
+            // The start and the end of a run are in the count; and its timers, some dozens a second,
+            // of which a call has several times its share where `strace` makes it as slow.
+            let rest = f64::max(most / 100.0, 0.01);
+            row(&what, &format!("≤ {most}"), reached, |value| value <= most + rest);
         }
         let own = |count: Option<f64>| count.map(|count| count - OWN_ALLOCATIONS);
         let all = pair(|costs| costs.allocations, 64, side);
