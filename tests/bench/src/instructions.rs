@@ -12,6 +12,8 @@ use crate::work::Contender;
 
 /// A run, and one that is longer: what the longer one takes more, its additional calls take.
 const TIMES: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(3000)];
+/// How often each caller must have been answered in the additional time.
+const ROUNDS: usize = 4;
 /// A load makes calls for a quarter of its time before it is timed.
 const WITH_WARM_UP: f64 = 1.25;
 
@@ -29,12 +31,22 @@ pub(crate) fn can_count() -> bool {
     valgrind.status().is_ok_and(|status| status.success())
 }
 
-/// What a call takes over TCP: on the client, on the server.
-pub(crate) fn per_call(contender: Contender, in_flight: usize) -> Result<[f64; 2], Box<dyn Error>> {
-    let [short, long] = TIMES.map(|time| Counted::run(contender, in_flight, time));
-    let (short, long) = (short?, long?);
-    let calls = (long.calls - short.calls) * WITH_WARM_UP;
-    Ok([(long.client - short.client) / calls, (long.server - short.server) / calls])
+/// What a call takes over TCP: on the client, on the server. `None` where a call takes so long under
+/// valgrind that too few were made to tell.
+pub(crate) fn per_call(
+    contender: Contender,
+    in_flight: usize,
+) -> Result<Option<[f64; 2]>, Box<dyn Error>> {
+    for longer in [1, 2, 4] {
+        let [short, long] = TIMES.map(|time| Counted::run(contender, in_flight, time * longer));
+        let (short, long) = (short?, long?);
+        let calls = (long.calls - short.calls) * WITH_WARM_UP;
+        if calls >= (in_flight * ROUNDS) as f64 {
+            let each = [(long.client - short.client) / calls, (long.server - short.server) / calls];
+            return Ok(Some(each));
+        }
+    }
+    Ok(None)
 }
 
 /// What one run has taken.

@@ -90,8 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let time = time.min(Duration::from_millis(500));
         cell.costs = counted(cell.contender, cell.in_flight, time, counting.as_ref())?;
         if !arguments.quick && instructions::can_count() {
-            let counted = instructions::per_call(cell.contender, cell.in_flight)?;
-            cell.costs.instructions = Some(counted);
+            cell.costs.instructions = instructions::per_call(cell.contender, cell.in_flight)?;
         }
         bar.inc(1);
     }
