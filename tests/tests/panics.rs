@@ -238,12 +238,12 @@ async fn calls_of_a_connection_that_panics_while_they_become_durable_are_done_on
         let client = pair.client.clone();
         adding.spawn(async move { client.add(name(&format!("counter-{call}")), 1).await });
     }
-    pair.until(|pair| pair.server.stats().requests == 20).await;
+    pair.until(|pair| pair.server.stats().requests >= 20).await;
     disk.wait_for_held_sync();
     pair.told.store(true, Ordering::SeqCst);
     let client = pair.client.clone();
     let echo = tokio::spawn(async move { client.echo(name("a"), 7).await });
-    pair.until(|pair| pair.server.stats().connections == 2).await;
+    pair.until(|pair| pair.server.stats().connections >= 2).await;
     drop(held);
     let ended = tokio::time::timeout(HANGS, adding.join_all()).await.expect("every call ends");
     for ended in ended {
