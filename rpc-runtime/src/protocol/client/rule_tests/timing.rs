@@ -195,8 +195,9 @@ fn the_calls_of_a_server_that_becomes_suspect_go_to_another_once() {
 
 #[test]
 fn an_ack_that_no_request_takes_along_is_sent_alone_a_moment_after_the_first_answer() {
-    let delay = ClientConfig::default().ack_delay;
-    let mut client = Client::new();
+    // Shorter than any time-out of the calls that are not answered.
+    let delay = Duration::from_millis(500);
+    let mut client = Client::with(ClientConfig::default().ack_delay(delay), 1);
     client.make_writes(3);
     client.succeed(FIRST, [1]);
     assert_eq!(client.core.poll_timeout(), client.now + delay);
