@@ -1,11 +1,10 @@
 //! What the machine allows: hand-written frames, a slot per call, a task per caller, one read and
 //! one write per wake-up. No ids that survive, no duplicates found, no acknowledgements.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::RefCell;
 use std::error::Error;
 use std::io;
 use std::rc::Rc;
-use std::slice::ChunksExact;
 use std::task::{Poll, Waker};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -66,12 +65,19 @@ pub(super) async fn answer_frames<const SIZE: usize>(
 }
 
 /// A client's connection, shared by its callers.
-pub(crate) struct Connection {
-    state: RefCell<State>,
+pub(crate) struct Connection<C> {
+    pub(super) calls: RefCell<C>,
+}
+
+/// The calls of a client.
+pub(super) trait Calls: Default + 'static {
+    fn writer(&mut self) -> &mut Writer;
+    /// Takes a response, and wakes who waits for it.
+    fn handle_response(&mut self, response: &[u8]);
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct Slots {
     writer: Writer,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -83,49 +89,80 @@ struct Slot {
     answer: Option<(u64, u64)>,
 }
 
-pub(crate) async fn connect(address: &str) -> Result<Rc<Connection>, Box<dyn Error>> {
+impl Calls for Slots {
+    fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
+    fn handle_response(&mut self, bytes: &[u8]) {
+        let (slot, id, balance) = response(bytes);
+        let slot = &mut self.slots[slot as usize];
+        slot.answer = Some((id, balance));
+        if let Some(waker) = slot.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+pub(crate) async fn connect(address: &str) -> Result<Rc<Connection<Slots>>, Box<dyn Error>> {
+    connect_with::<Slots, RESPONSE>(address).await
+}
+
+/// Connects a client whose responses have this size.
+pub(super) async fn connect_with<C: Calls, const SIZE: usize>(
+    address: &str,
+) -> Result<Rc<Connection<C>>, Box<dyn Error>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let connection = Rc::new(Connection { state: RefCell::default() });
-    tokio::task::spawn_local(exchange(Rc::clone(&connection), stream));
+    let connection = Rc::new(Connection { calls: RefCell::default() });
+    let (reading, writing) = stream.into_split();
+    tokio::task::spawn_local(take_frames::<C, SIZE>(Rc::clone(&connection), reading));
+    tokio::task::spawn_local(write_all(Rc::clone(&connection), writing));
     Ok(connection)
 }
 
-async fn exchange(connection: Rc<Connection>, stream: TcpStream) -> io::Result<()> {
-    let (reading, writing) = stream.into_split();
-    let reader = Rc::clone(&connection);
-    tokio::task::spawn_local(take_frames::<RESPONSE>(reading, move |frames| {
-        let mut state = reader.state.borrow_mut();
-        for bytes in frames {
-            let (slot, id, balance) = response(bytes);
-            let slot = &mut state.slots[slot as usize];
-            slot.answer = Some((id, balance));
-            if let Some(waker) = slot.waker.take() {
-                waker.wake();
-            }
-        }
-    }));
-    Writer::run(writing, || RefMut::map(connection.state.borrow_mut(), |state| &mut state.writer))
-        .await
-}
-
-/// Takes all frames of a size that one read brings.
-pub(super) async fn take_frames<const SIZE: usize>(
+/// Takes all responses that one read brings.
+async fn take_frames<C: Calls, const SIZE: usize>(
+    connection: Rc<Connection<C>>,
     mut reading: OwnedReadHalf,
-    mut take: impl FnMut(ChunksExact<'_, u8>),
 ) {
     let mut input = vec![0; READ_BYTES];
     let mut kept = 0;
     while let Ok(count @ 1..) = reading.read(&mut input[kept..]).await {
         let end = kept + count;
         let whole = end - end % SIZE;
-        take(input[..whole].chunks_exact(SIZE));
+        let mut calls = connection.calls.borrow_mut();
+        input[..whole].chunks_exact(SIZE).for_each(|frame| calls.handle_response(frame));
+        drop(calls);
         input.copy_within(whole..end, 0);
         kept = end - whole;
     }
 }
 
-/// What is to be written, and who writes it: all there is with one write.
+/// Writes all there is with one write.
+async fn write_all<C: Calls>(
+    connection: Rc<Connection<C>>,
+    mut writing: OwnedWriteHalf,
+) -> io::Result<()> {
+    let mut output = Vec::new();
+    loop {
+        std::future::poll_fn(|context| {
+            let mut calls = connection.calls.borrow_mut();
+            let writer = calls.writer();
+            if writer.output.is_empty() {
+                writer.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            std::mem::swap(&mut writer.output, &mut output);
+            Poll::Ready(())
+        })
+        .await;
+        writing.write_all(&output).await?;
+        output.clear();
+    }
+}
+
+/// What is to be written, and who writes it.
 #[derive(Default)]
 pub(super) struct Writer {
     output: Vec<u8>,
@@ -139,46 +176,25 @@ impl Writer {
             waker.wake();
         }
     }
-
-    pub(super) async fn run<'a>(
-        mut writing: OwnedWriteHalf,
-        writer: impl Fn() -> RefMut<'a, Writer>,
-    ) -> io::Result<()> {
-        let mut output = Vec::new();
-        loop {
-            std::future::poll_fn(|context| {
-                let mut writer = writer();
-                if writer.output.is_empty() {
-                    writer.waker = Some(context.waker().clone());
-                    return Poll::Pending;
-                }
-                std::mem::swap(&mut writer.output, &mut output);
-                Poll::Ready(())
-            })
-            .await;
-            writing.write_all(&output).await?;
-            output.clear();
-        }
-    }
 }
 
-pub(crate) async fn call(connection: &Connection) {
+pub(crate) async fn call(connection: &Connection<Slots>) {
     let (from, to) = (NAME.to_owned(), NAME.to_owned());
     let slot = {
-        let mut state = connection.state.borrow_mut();
-        let slot = state.free.pop().unwrap_or(state.slots.len() as u32);
-        if slot as usize == state.slots.len() {
-            state.slots.push(Slot::default());
+        let mut calls = connection.calls.borrow_mut();
+        let slot = calls.free.pop().unwrap_or(calls.slots.len() as u32);
+        if slot as usize == calls.slots.len() {
+            calls.slots.push(Slot::default());
         }
-        state.writer.put(|output| put_request(output, slot, [&from, &to]));
+        calls.writer.put(|output| put_request(output, slot, [&from, &to]));
         slot
     };
     let answer = std::future::poll_fn(|context| {
-        let mut state = connection.state.borrow_mut();
-        let found = &mut state.slots[slot as usize];
+        let mut calls = connection.calls.borrow_mut();
+        let found = &mut calls.slots[slot as usize];
         match found.answer.take() {
             Some(answer) => {
-                state.free.push(slot);
+                calls.free.push(slot);
                 Poll::Ready(answer)
             }
             None => {

@@ -3,17 +3,15 @@
 //! and keeps accounts as JSON in a hash map. No retries, no sessions that outlive a connection, no
 //! other store, no other service.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::error::Error;
-use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use super::limit::{Writer, answer_frames, take_frames};
+use super::limit::{Calls, Connection, Writer, answer_frames, connect_with};
 use super::ours::{Account, account_name};
 use crate::work::NAME;
 
@@ -91,18 +89,13 @@ impl Session {
     }
 }
 
-/// A client's connection, shared by its callers.
-pub(crate) struct Connection {
-    state: RefCell<State>,
-}
-
 #[derive(Default)]
-struct State {
+pub(crate) struct Numbered {
     writer: Writer,
     /// The first call that is not over.
     base: u64,
     /// The calls from there on.
-    calls: VecDeque<Pending>,
+    pending: VecDeque<Pending>,
 }
 
 #[derive(Default)]
@@ -112,42 +105,32 @@ struct Pending {
     is_over: bool,
 }
 
-pub(crate) async fn connect(address: &str) -> Result<Rc<Connection>, Box<dyn Error>> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let connection = Rc::new(Connection { state: RefCell::default() });
-    tokio::task::spawn_local(exchange(Rc::clone(&connection), stream));
-    Ok(connection)
+impl Calls for Numbered {
+    fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
+    fn handle_response(&mut self, response: &[u8]) {
+        let call = &mut self.pending[(number(response, 0) - self.base) as usize];
+        call.answer = Some((number(response, 8), number(response, 16)));
+        if let Some(waker) = call.waker.take() {
+            waker.wake();
+        }
+    }
 }
 
-async fn exchange(connection: Rc<Connection>, stream: TcpStream) -> io::Result<()> {
-    let (reading, writing) = stream.into_split();
-    let reader = Rc::clone(&connection);
-    tokio::task::spawn_local(take_frames::<RESPONSE>(reading, move |frames| {
-        let mut state = reader.state.borrow_mut();
-        for frame in frames {
-            let index = (number(frame, 0) - state.base) as usize;
-            let call = &mut state.calls[index];
-            call.answer = Some((number(frame, 8), number(frame, 16)));
-            if let Some(waker) = call.waker.take() {
-                waker.wake();
-            }
-        }
-    }));
-    Writer::run(writing, || {
-        std::cell::RefMut::map(connection.state.borrow_mut(), |s| &mut s.writer)
-    })
-    .await
+pub(crate) async fn connect(address: &str) -> Result<Rc<Connection<Numbered>>, Box<dyn Error>> {
+    connect_with::<Numbered, RESPONSE>(address).await
 }
 
 /// Adds to the account of a caller.
-pub(crate) async fn write(connection: &Connection, caller: usize) {
+pub(crate) async fn write(connection: &Connection<Numbered>, caller: usize) {
     let (from, to) = (account_name(caller as u64), NAME.to_owned());
     let seq = {
-        let mut state = connection.state.borrow_mut();
-        let (seq, base) = (state.base + state.calls.len() as u64, state.base);
-        state.calls.push_back(Pending::default());
-        state.writer.put(|output| {
+        let mut calls = connection.calls.borrow_mut();
+        let (seq, base) = (calls.base + calls.pending.len() as u64, calls.base);
+        calls.pending.push_back(Pending::default());
+        calls.writer.put(|output| {
             output.extend_from_slice(&seq.to_le_bytes());
             output.extend_from_slice(&base.to_le_bytes());
             for name in [&from, &to] {
@@ -159,17 +142,17 @@ pub(crate) async fn write(connection: &Connection, caller: usize) {
         seq
     };
     let answer = std::future::poll_fn(|context| {
-        let mut state = connection.state.borrow_mut();
-        let index = (seq - state.base) as usize;
-        let call = &mut state.calls[index];
+        let mut calls = connection.calls.borrow_mut();
+        let index = (seq - calls.base) as usize;
+        let call = &mut calls.pending[index];
         let Some(answer) = call.answer.take() else {
             call.waker = Some(context.waker().clone());
             return Poll::Pending;
         };
         call.is_over = true;
-        while state.calls.front().is_some_and(|call| call.is_over) {
-            state.calls.pop_front();
-            state.base += 1;
+        while calls.pending.front().is_some_and(|call| call.is_over) {
+            calls.pending.pop_front();
+            calls.base += 1;
         }
         Poll::Ready(answer)
     })
