@@ -52,6 +52,16 @@ impl Serialize for Count {
 }
 
 const UNLUCKY: u64 = 13;
+/// One of these panics when it is dropped, once that is due.
+const FRAGILE: u64 = 17;
+
+static IS_DUE: AtomicBool = AtomicBool::new(false);
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        assert!(!(self.0 == FRAGILE && IS_DUE.swap(false, Ordering::SeqCst)), "it breaks");
+    }
+}
 
 #[derive(Serialize, Deserialize, rpc::Document)]
 #[document(key = Name, collection = "counter")]
@@ -219,12 +229,22 @@ async fn a_panic_of_a_results_type_ends_its_call_without_effect() {
     assert_eq!(other.unwrap(), Count(1));
     assert_eq!(refused_as(echo), RefusalReason::Failed);
     match unlucky {
-        Err(CallError::NotExecuted(_)) => {}
-        other => panic!("nothing was written, not {other:?}"),
+        Err(CallError::NotExecuted(NotExecuted::Aborted(_))) => {}
+        other => panic!("that nothing was written is recorded, not {other:?}"),
     }
     assert_eq!(client.add(name("a"), 2).await.unwrap(), Count(2), "it took no effect");
     assert_eq!(pair.server.stats().connections, 1);
     assert_eq!(pair.server.held().running, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_at_the_end_of_a_run_does_not_tell_whether_it_was_committed_and_a_retry_does() {
+    let pair = Pair::on(Arc::new(MemoryStore::new())).await;
+    IS_DUE.store(true, Ordering::SeqCst);
+    assert_eq!(pair.client.add(name("a"), FRAGILE).await.unwrap(), Count(FRAGILE));
+    assert!(!IS_DUE.load(Ordering::SeqCst), "the server's has panicked");
+    assert_eq!(pair.client.add(name("a"), 1).await.unwrap(), Count(FRAGILE + 1), "done once");
+    assert_eq!(pair.server.stats().connections, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
