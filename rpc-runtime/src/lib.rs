@@ -67,6 +67,7 @@ pub mod error;
 pub mod id;
 mod io_buffer;
 pub mod journal;
+mod panic;
 mod protocol;
 mod rule;
 pub mod schema;

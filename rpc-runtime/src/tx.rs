@@ -6,7 +6,6 @@
 //! trouble that is not its own, and needs no error type for it. It must not do anything outside
 //! the `Tx` that it would be wrong to do twice, or to leave half done.
 
-use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,6 +18,7 @@ use bytes::Bytes;
 
 use crate::document::DocumentKey;
 use crate::io_buffer;
+use crate::panic::panic_message;
 use crate::short_bytes;
 use crate::store::{
     DocKey, KeyError, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, ReadVersion, Store, StoreError,
@@ -200,13 +200,6 @@ pub(crate) fn poll_contained<F: Future>(
         Ok(polled) => polled.map(Ok),
         Err(panic) => Poll::Ready(Err(panic_message(&*panic))),
     }
-}
-
-/// What a panic says.
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// A mistake in the business, told apart from its typed errors: the call cannot be run.

@@ -15,7 +15,7 @@ use rpc::transport::{Accepted, InProcess, InProcessListener, Io, Listener, Trans
 use rpc::{CallError, ClientConfig, NotExecuted, Server, ServerHandle, Tx};
 use rpc_tests::disk::Disk;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
 use tokio::task::JoinSet;
 
 /// Fails a test that hangs.
@@ -105,8 +105,8 @@ struct Breaking {
     told: Arc<AtomicBool>,
 }
 
-struct BreakingIo {
-    io: Box<dyn Io>,
+struct BreakingReader {
+    io: ReadHalf<Box<dyn Io>>,
     told: Arc<AtomicBool>,
 }
 
@@ -114,8 +114,9 @@ impl Listener for Breaking {
     fn accept(&mut self) -> TransportFuture<'_, Accepted> {
         Box::pin(async {
             let accepted = self.listener.accept().await?;
-            let io = Box::new(BreakingIo { io: accepted.io, told: Arc::clone(&self.told) });
-            Ok(Accepted { io, ..accepted })
+            let (io, writer) = tokio::io::split(accepted.io);
+            let reader = BreakingReader { io, told: Arc::clone(&self.told) };
+            Ok(Accepted { io: Box::new(tokio::io::join(reader, writer)), ..accepted })
         })
     }
 
@@ -124,7 +125,7 @@ impl Listener for Breaking {
     }
 }
 
-impl AsyncRead for BreakingIo {
+impl AsyncRead for BreakingReader {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -135,24 +136,6 @@ impl AsyncRead for BreakingIo {
         let has_read = polled.is_ready() && buffer.filled().len() > before;
         assert!(!(has_read && self.told.swap(false, Ordering::SeqCst)), "the connection breaks");
         polled
-    }
-}
-
-impl AsyncWrite for BreakingIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::service::{Request, Service, Verdict};
 use crate::short_bytes;
 use crate::store::{
     AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, LookUp, Outcome, ReadVersion,
-    Store, StoreError, StoreFuture, spare,
+    Store, StoreError, StoreFuture, commit_lists,
 };
 use crate::tx::{RunFailure, Spare, Tx, View, poll_contained};
 use crate::wire::response::{RefusalReason, Status};
@@ -275,7 +275,7 @@ impl<S: Service> Run<'_, S> {
                 Verdict::Success => Outcome::Success(shared),
                 Verdict::BusinessError => Outcome::BusinessError(shared),
             };
-            let room = spare::take();
+            let room = commit_lists::take();
             let reads = replace(&mut lists.reads, room.0);
             let writes = replace(&mut lists.writes, room.1);
             Spare::put(signal, lists);

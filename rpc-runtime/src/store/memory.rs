@@ -8,7 +8,8 @@ use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
     CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, HashMap, Lease, LookUp, Outcome,
-    ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, limits, sealed, spare,
+    ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, commit_lists, limits,
+    sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
@@ -187,7 +188,7 @@ impl State {
         if let Some(session) = session {
             record(session, &call, result.clone());
         }
-        spare::put(reads, writes);
+        commit_lists::put(reads, writes);
         CommitOutcome::Committed(Committed::new(result))
     }
 }

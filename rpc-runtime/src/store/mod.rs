@@ -20,6 +20,7 @@
 
 #[cfg(feature = "cas")]
 pub mod cas;
+pub(crate) mod commit_lists;
 #[cfg(feature = "couchbase")]
 pub mod couchbase;
 #[cfg(feature = "embedded")]
@@ -32,7 +33,6 @@ mod limits;
 mod memory;
 mod records;
 mod sessions;
-pub(crate) mod spare;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -28,7 +28,8 @@ pub(crate) enum Contender {
     Limit,
     /// Hand-written frames, and a client without tasks.
     LimitNoTasks,
-    /// Hand-written frames with ids, duplicates found, and accounts in a hash map: what the machine allows for a write.
+    /// Hand-written frames with ids, duplicates found, and accounts in a hash map: what the machine
+    /// allows for a write.
     LimitWrite,
     /// tarpc over bincode.
     #[cfg(feature = "peers")]

@@ -46,6 +46,8 @@ use crate::wire::response::ServerFrame;
 const ROUNDS_PER_WAKE_UP: usize = 16;
 /// Calls that are admitted under one lock of the session, before they are run: many enough that the
 /// lock costs each of them little, few enough that what is known of them stays in the nearest cache.
+/// With 64 calls in flight, half of them or somewhat less is best: the answers are written when
+/// so many are there, and the client goes on meanwhile.
 const CALLS_TOGETHER: usize = 30;
 /// What of a batch must be answered since the last write for its answers to be written ahead of the
 /// others, and what of it must be left: one part in so many.

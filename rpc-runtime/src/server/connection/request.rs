@@ -17,10 +17,10 @@ use super::super::sessions::{Run, Session, State};
 use super::{Connection, Moment};
 use crate::id::{ArgumentHash, Attempt, CallId, MethodId, Seq};
 use crate::io_buffer;
+use crate::panic::panic_message;
 use crate::protocol::server::{Admission, Answer, Incoming, RunNumber};
 use crate::service::{Kind, Request, Service};
 use crate::store::{CallRef, DocKey, KeyError, Outcome};
-use crate::tx::panic_message;
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::panic::panic_message;
+
 /// Why an [`EmbeddedStore`](super::EmbeddedStore) could not be opened. Nothing was changed in the
 /// files, and nothing is lost by trying again.
 #[derive(Debug, thiserror::Error)]
@@ -108,10 +110,6 @@ impl FailureCause {
 
     /// From what a panic was raised with.
     pub(super) fn panic(payload: &(dyn std::any::Any + Send)) -> FailureCause {
-        let text = payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| payload.downcast_ref::<String>().cloned());
-        FailureCause::Panic(text.unwrap_or_else(|| "a panic without a message".to_owned()))
+        FailureCause::Panic(panic_message(payload))
     }
 }

@@ -24,7 +24,7 @@ use crate::store::records::Records;
 use crate::store::sessions::{Record, Sessions, Settled, settle};
 use crate::store::{
     CallRef, Commit, DocKey, HashMap, Outcome, ReadVersion, Refusal, Version, Versioned, Write,
-    spare,
+    commit_lists,
 };
 
 /// How large a frame may have grown and be used again: more than a disk is given at once, mostly.
@@ -423,7 +423,7 @@ impl State {
         frame::put_commit(&mut self.active.frame, &call, &record, &writes);
         let lsn = self.active.next();
         self.insert(lsn, call.id, call.watermark, record, writes.drain(..));
-        spare::put(reads, writes);
+        commit_lists::put(reads, writes);
         Applied::Committed(result, Arc::clone(&self.active.span.flush))
     }
 

@@ -75,7 +75,7 @@ impl Session {
         }
     }
 
-    fn add(&mut self, arguments: &[u8]) -> (u64, u64) {
+    fn add(&self, arguments: &[u8]) -> (u64, u64) {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("a name is text");
         let (from, to) = (text(&arguments[1..17]), text(&arguments[18..34]));
         std::hint::black_box(to);

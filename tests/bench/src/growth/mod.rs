@@ -27,8 +27,8 @@ use crate::work::Contender;
 /// that share reads, writes and wake-ups.
 const LOADS: [usize; 2] = [1, IN_FLIGHT];
 const IN_FLIGHT: usize = 64;
-/// How much longer the embedded store is measured with many calls in flight: until its checkpoints have
-/// taken their share, a few of which come in so long.
+/// How much longer the embedded store is measured with many calls in flight: about as long as it takes
+/// to the next checkpoint, which is thereby in what a call costs.
 const LONGER: u64 = 8;
 /// The most that an idle session and an idle connection may take of the server's memory.
 const SESSION_BYTES: f64 = 500.0;
