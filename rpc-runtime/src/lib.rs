@@ -73,7 +73,6 @@ mod rule;
 pub mod schema;
 pub mod server;
 pub mod service;
-mod short_bytes;
 pub mod store;
 #[cfg(feature = "test-util")]
 pub mod testing;

@@ -14,15 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-
 use crate::document::DocumentKey;
 use crate::io_buffer;
 use crate::panic::panic_message;
-use crate::short_bytes;
 use crate::store::{
-    DocKey, KeyError, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, ReadVersion, Store, StoreError,
-    Versioned, Write,
+    DocKey, Encoded, KeyError, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, ReadVersion, Store,
+    StoreError, Versioned, Write,
 };
 
 /// A write in progress: the documents that it reads, and the writes that take effect together, and
@@ -96,7 +93,7 @@ impl Tx {
             Ok(()) if body.len() > MAX_DOCUMENT_BYTES => {
                 self.reader.fail(BusinessFault::DocumentTooLarge { key, size: body.len() });
             }
-            Ok(()) => self.write(Write { key, body: Some(short_bytes::share(&body)) }),
+            Ok(()) => self.write(Write { key, body: Some(Encoded::from(&body[..])) }),
         }
         io_buffer::put_message(body);
     }
@@ -261,19 +258,19 @@ impl RunSignal {
 pub(crate) struct Lists {
     pub(crate) reads: Vec<ReadVersion>,
     /// `bodies[i]` is that of `reads[i]`.
-    bodies: Vec<Option<Bytes>>,
+    bodies: Vec<Option<Encoded>>,
     pub(crate) writes: Vec<Write>,
 }
 
 impl Lists {
     /// The body of a document that was read.
-    fn body(&self, key: &DocKey) -> Option<Option<&Bytes>> {
+    fn body(&self, key: &DocKey) -> Option<Option<&Encoded>> {
         let index = self.reads.iter().position(|read| read.key == *key)?;
         Some(self.bodies[index].as_ref())
     }
 
     /// Takes a document that was read.
-    fn add(&mut self, key: DocKey, document: Versioned) -> (&DocKey, Option<&Bytes>) {
+    fn add(&mut self, key: DocKey, document: Versioned) -> (&DocKey, Option<&Encoded>) {
         let (read, body) = ReadVersion::taken(key, document);
         self.reads.push(read);
         self.bodies.push(body);
@@ -335,7 +332,7 @@ impl Reader {
     fn decode<K: DocumentKey>(
         &self,
         key: &DocKey,
-        body: Option<&Bytes>,
+        body: Option<&Encoded>,
     ) -> Option<Option<K::Document>> {
         let Some(body) = body else { return Some(None) };
         match serde_json::from_slice(body) {

@@ -14,10 +14,9 @@ use crate::io_buffer;
 use crate::protocol::server::{Answer, Payload};
 use crate::rule::{Rule, kept};
 use crate::service::{Request, Service, Verdict};
-use crate::short_bytes;
 use crate::store::{
-    AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, LookUp, Outcome, ReadVersion,
-    Store, StoreError, StoreFuture, commit_lists,
+    AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, Encoded, LookUp, Outcome,
+    ReadVersion, Store, StoreError, StoreFuture, commit_lists,
 };
 use crate::tx::{RunFailure, Spare, Tx, View, poll_contained};
 use crate::wire::response::{RefusalReason, Status};
@@ -269,7 +268,7 @@ impl<S: Service> Run<'_, S> {
                 return answer.map(JobEnd::Answer);
             }
             // The store keeps it, and the table of calls does.
-            let shared = short_bytes::share(&payload);
+            let shared = Encoded::from(&payload[..]);
             io_buffer::put_message(payload);
             let result = match verdict {
                 Verdict::Success => Outcome::Success(shared),

@@ -33,7 +33,7 @@ pub(super) fn check(commit: &Commit) -> Result<(), StoreError> {
         ));
     }
     for write in &commit.writes {
-        let size = write.body.as_ref().map_or(0, bytes::Bytes::len);
+        let size = write.body.as_ref().map_or(0, |body| body.len());
         if size > MAX_DOCUMENT_BYTES {
             return Err(too_large(&document(&write.key), size, MAX_DOCUMENT_BYTES));
         }

@@ -2,14 +2,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-
 use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, HashMap, Lease, LookUp, Outcome,
-    ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, commit_lists, limits,
-    sealed,
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Encoded, HashMap, Lease, LookUp,
+    Outcome, ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, commit_lists,
+    limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
@@ -135,7 +133,7 @@ impl Store for MemoryStore {
     }
 }
 
-type Documents = HashMap<DocKey, (Version, Bytes)>;
+type Documents = HashMap<DocKey, (Version, Encoded)>;
 
 #[derive(Debug)]
 struct State {
@@ -228,7 +226,7 @@ mod tests {
                 anchor: None,
                 watermark: Seq(watermark),
             };
-            let result = Outcome::Success(Bytes::new());
+            let result = Outcome::Success(Encoded::empty());
             state.commit(Commit {
                 call: call.clone(),
                 reads: Vec::new(),

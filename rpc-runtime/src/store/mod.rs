@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the [`Store`] trait and the words it speaks in |
 //! | `future.rs` | [`StoreFuture`], a future that costs nothing when the answer is at hand |
+//! | `encoded.rs` | [`Encoded`], the bytes of a body or a result |
 //! | `flush.rs` | the wait until changes are durable, and [`Deferred`], an answer that waits for it |
 //! | `key.rs` | [`DocKey`], the checked name of a document |
 //! | `limits.rs` | what a store takes in one commit, and how many sessions |
@@ -25,6 +26,7 @@ pub(crate) mod commit_lists;
 pub mod couchbase;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+mod encoded;
 #[cfg_attr(not(feature = "embedded"), expect(dead_code, reason = "only that store defers answers"))]
 pub(crate) mod flush;
 mod future;
@@ -37,10 +39,9 @@ mod sessions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedConfig, EmbeddedStore};
+pub use self::encoded::Encoded;
 pub use self::flush::Deferred;
 pub use self::future::{DeferredFuture, StoreFuture};
 pub use self::key::{DocKey, KeyError};
@@ -161,7 +162,7 @@ pub struct Versioned {
     /// The version that was read.
     pub version: Version,
     /// The encoded document.
-    pub body: Option<Bytes>,
+    pub body: Option<Encoded>,
     memo: Memo,
 }
 
@@ -194,7 +195,7 @@ enum Memo {
 impl Versioned {
     /// A document as a store read it.
     #[must_use]
-    pub fn new(version: Version, body: Option<Bytes>) -> Versioned {
+    pub fn new(version: Version, body: Option<Encoded>) -> Versioned {
         Versioned { version, body, memo: Memo::default() }
     }
 
@@ -229,7 +230,7 @@ impl ReadVersion {
     }
 
     /// The read of this document, and its body.
-    pub(crate) fn taken(key: DocKey, document: Versioned) -> (ReadVersion, Option<Bytes>) {
+    pub(crate) fn taken(key: DocKey, document: Versioned) -> (ReadVersion, Option<Encoded>) {
         let Versioned { version, body, memo } = document;
         (ReadVersion { key, version, present: body.is_some(), memo }, body)
     }
@@ -287,7 +288,7 @@ pub struct Write {
     /// The document.
     pub key: DocKey,
     /// Its new body; `None` deletes it.
-    pub body: Option<Bytes>,
+    pub body: Option<Encoded>,
 }
 
 /// Which call a store operation is for, and what its client has acknowledged.
@@ -330,9 +331,9 @@ pub struct Commit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The business returned `Ok`: its encoded value.
-    Success(Bytes),
+    Success(Encoded),
     /// The business returned `Err`: its encoded error. It wrote nothing.
-    BusinessError(Bytes),
+    BusinessError(Encoded),
     /// The call was ended before it took effect, and never will take effect.
     Aborted(AbortReason),
 }

@@ -74,7 +74,10 @@ mod tests {
     use crate::store::Outcome;
 
     fn record(hash: u64) -> Record {
-        Record { hash: ArgumentHash(hash), outcome: Outcome::Success(bytes::Bytes::new()) }
+        Record {
+            hash: ArgumentHash(hash),
+            outcome: Outcome::Success(crate::store::Encoded::empty()),
+        }
     }
 
     #[test]

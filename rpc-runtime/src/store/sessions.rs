@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_record_settles_its_call() {
         let session = SessionId { client: ClientId(1), incarnation: Incarnation::FIRST };
-        let outcome = Outcome::Success(bytes::Bytes::from_static(b"x"));
+        let outcome = Outcome::Success(crate::store::Encoded::from(b"x"));
         let record = Record { hash: ArgumentHash(1), outcome: outcome.clone() };
         let other = Record { hash: ArgumentHash(2), outcome: outcome.clone() };
         let new = call(session, 3, 1);

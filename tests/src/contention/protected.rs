@@ -86,7 +86,7 @@ impl Protected {
             commit.reads.push(ReadVersion::new(key.clone(), &seen));
             let mut account = Account::decode(&seen.body.expect("accounts are never deleted"));
             account.apply(*number == accounts[0], listed);
-            commit.writes.push(Write { key, body: Some(account.encode()) });
+            commit.writes.push(Write { key, body: Some(account.encode().into()) });
         }
         commit.result = success(&id.seq.0.to_le_bytes());
         Ok(())

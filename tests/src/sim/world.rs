@@ -9,7 +9,7 @@ use std::time::Duration;
 use bank_business::BankServer;
 use rpc::id::{ArgumentHash, Attempt, CallId, Identity, Seq, SessionSecret};
 use rpc::store::cas::CasStore;
-use rpc::store::{CallRef, Commit, CommitOutcome, Lease, MemoryStore, Store, Write};
+use rpc::store::{self, CallRef, Commit, CommitOutcome, Encoded, Lease, MemoryStore, Store, Write};
 use rpc::time::WallTime;
 use rpc::{ServerConfig, ServerHandle};
 use tokio::task::JoinHandle;
@@ -400,8 +400,8 @@ async fn preload(store: &MemoryStore, plan: &Plan) {
         watermark: Seq::FIRST,
     };
     let documents = preloaded(plan).into_iter();
-    let writes = documents.map(|(key, body)| Write { key, body: Some(body) }).collect();
-    let result = rpc::store::Outcome::Success(bytes::Bytes::new());
+    let writes = documents.map(|(key, body)| Write { key, body: Some(body.into()) }).collect();
+    let result = store::Outcome::Success(Encoded::empty());
     let done = store.commit(Commit { call, reads: Vec::new(), writes, result }).await;
     assert!(matches!(done, Ok(CommitOutcome::Committed(_))), "an empty store takes it: {done:?}");
 }

@@ -11,11 +11,9 @@
 //! A refusal makes the slot as good as vacant again: it was an answer to one attempt only, and only that
 //! attempt is still refused should it come once more.
 
-use bytes::Bytes;
-
 use crate::id::{ArgumentHash, Attempt};
 use crate::service::Kind;
-use crate::store::{Committed, Outcome, Refusal};
+use crate::store::{Committed, Encoded, Outcome, Refusal};
 use crate::time::Time;
 use crate::wire::response::{RefusalReason, Status};
 
@@ -90,7 +88,7 @@ pub(super) struct Done {
 #[derive(Clone, Debug)]
 pub(crate) enum Payload {
     /// Shared with the store's record.
-    Shared(Bytes),
+    Shared(Encoded),
     /// In a buffer that goes back to the table's pool.
     Owned(Vec<u8>),
 }
@@ -120,7 +118,7 @@ impl Payload {
         }
     }
 
-    pub(crate) fn into_bytes(self) -> Bytes {
+    pub(crate) fn into_encoded(self) -> Encoded {
         match self {
             Payload::Shared(bytes) => bytes,
             Payload::Owned(bytes) => bytes.into(),
@@ -131,8 +129,8 @@ impl Payload {
 /// A tentative outcome as it is recorded.
 pub(super) fn recordable(status: Status, payload: Payload) -> Outcome {
     match status {
-        Status::BusinessError => Outcome::BusinessError(payload.into_bytes()),
-        _ => Outcome::Success(payload.into_bytes()),
+        Status::BusinessError => Outcome::BusinessError(payload.into_encoded()),
+        _ => Outcome::Success(payload.into_encoded()),
     }
 }
 
@@ -141,6 +139,6 @@ pub(super) fn committed_parts(outcome: Committed<Outcome>) -> (Status, Payload) 
     match outcome.into_inner() {
         Outcome::Success(value) => (Status::Success, Payload::Shared(value)),
         Outcome::BusinessError(error) => (Status::BusinessError, Payload::Shared(error)),
-        Outcome::Aborted(reason) => (Status::Aborted(reason), Payload::Shared(Bytes::new())),
+        Outcome::Aborted(reason) => (Status::Aborted(reason), Payload::Shared(Encoded::empty())),
     }
 }

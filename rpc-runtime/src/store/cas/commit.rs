@@ -375,7 +375,7 @@ impl<B: CasBackend> Run<'_, B> {
         let body = write.map(|write| match &write.body {
             Some(body) => {
                 meta.absent = false;
-                body.clone()
+                body.clone().into()
             }
             None => {
                 meta.absent = true;
@@ -446,7 +446,7 @@ fn documents(commit: &Commit, anchor: &DocKey) -> Vec<DocKey> {
 fn check_limits(commit: &Commit) -> Result<(), StoreError> {
     let anchor = anchor_key(&commit.call);
     for write in commit.writes.iter().filter(|write| write.key != anchor) {
-        let size = write.body.as_ref().map_or(0, Bytes::len);
+        let size = write.body.as_ref().map_or(0, |body| body.len());
         if size > MAX_STAGED_BYTES {
             let what = format!("document {} (written beside its call's anchor)", write.key);
             return Err(StoreError::TooLarge { what, size, limit: MAX_STAGED_BYTES });

@@ -223,7 +223,7 @@ impl<B: CasBackend> Inner<B> {
             let body = match (how, stage.change) {
                 (Clear::Forward, Change::Put(body)) => {
                     now.meta.absent = false;
-                    Some(body.0)
+                    Some(Bytes::from(body.0))
                 }
                 (Clear::Forward, Change::Delete) => {
                     now.meta.absent = true;

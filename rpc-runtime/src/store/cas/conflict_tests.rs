@@ -16,7 +16,7 @@ use super::meta::{Change, ClientEntry, Fence, Meta, Record, RecordedOutcome, Sta
 use super::{Cas, CasBackend, CasDocument, CasError, CasStore};
 use crate::id::{ArgumentHash, Attempt, CallId, ClientId, Identity, Seq, SessionId, SessionSecret};
 use crate::store::{
-    CallRef, Commit, CommitOutcome, DocKey, Lease, Outcome, ReadVersion, Store as _, Write,
+    CallRef, Commit, CommitOutcome, DocKey, Encoded, Lease, Outcome, ReadVersion, Store as _, Write,
 };
 use crate::time::WallTime;
 
@@ -318,14 +318,14 @@ async fn a_session_whose_making_was_in_doubt_is_known_again() {
 async fn an_outcome_without_writes_names_no_run() {
     let store = store();
     let session = open(&store).await;
-    let result = Outcome::BusinessError(Bytes::from_static(b"no"));
+    let result = Outcome::BusinessError(Encoded::from(b"no"));
     let commit = |seq, writes| Commit {
         call: call(session, seq),
         reads: Vec::new(),
         writes,
         result: result.clone(),
     };
-    let write = Write { key: DocKey::stored("a:1"), body: Some(Bytes::from_static(b"2")) };
+    let write = Write { key: DocKey::stored("a:1"), body: Some(Encoded::from(b"2")) };
     for (seq, writes, is_named) in [(1, vec![], false), (2, vec![write], true)] {
         let ended = store.commit(commit(seq, writes)).await.unwrap();
         assert!(matches!(ended, CommitOutcome::Committed(_)), "{ended:?}");
@@ -345,8 +345,8 @@ async fn who_had_to_wait_for_its_turn_reads_again_before_it_writes() {
     let commit = |seq| Commit {
         call: call(session, seq),
         reads: vec![ReadVersion::new(key.clone(), &seen)],
-        writes: vec![Write { key: key.clone(), body: Some(Bytes::from_static(b"2")) }],
-        result: Outcome::Success(Bytes::new()),
+        writes: vec![Write { key: key.clone(), body: Some(Encoded::from(b"2")) }],
+        result: Outcome::Success(Encoded::empty()),
     };
     // The first write waits in the backend, so the second call waits for its turn.
     let all = store.backend().permits.forget_permits(Semaphore::MAX_PERMITS);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{CallId, ClientId, Seq};
 use crate::rule::{Rule, kept};
-use crate::store::{AbortReason, Outcome};
+use crate::store::{AbortReason, Encoded, Outcome};
 
 /// All that is kept beside a document's body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,7 +153,7 @@ pub(super) struct Token(pub(super) u64, pub(super) u64);
 
 /// Bytes, in JSON as base64.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Blob(pub(super) Bytes);
+pub(super) struct Blob(pub(super) Encoded);
 
 impl Meta {
     pub(super) fn decode(bytes: &[u8]) -> Result<Meta, serde_json::Error> {
@@ -281,7 +281,7 @@ mod tests {
         assert!(Meta::default().encode().is_empty());
         let record = Record {
             hash: u64::MAX,
-            outcome: RecordedOutcome::Success(Blob(Bytes::from_static(&[0, 255, 7]))),
+            outcome: RecordedOutcome::Success(Blob(Encoded::from(&[0, 255, 7]))),
             token: Some(Token(1, 2)),
             to_do: vec!["account:bob".to_owned()],
         };
@@ -295,7 +295,7 @@ mod tests {
             attempt: 1,
             born: 1000,
             token: Token(7, 7),
-            change: Change::Put(Blob(Bytes::from_static(b"{}"))),
+            change: Change::Put(Blob(Encoded::from(b"{}"))),
         };
         let meta = Meta {
             absent: true,

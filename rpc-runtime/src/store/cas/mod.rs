@@ -193,7 +193,7 @@ impl<B: CasBackend> Store for CasStore<B> {
 impl<B: CasBackend> Inner<B> {
     async fn read(&self, key: &DocKey) -> Result<Versioned, StoreError> {
         let loaded = self.load_effective(key).await?;
-        let body = (!loaded.meta.absent).then(|| loaded.body.clone());
+        let body = (!loaded.meta.absent).then(|| loaded.body.clone().into());
         let version = Version(loaded.cas.map_or(0, |cas| cas.0));
         Ok(Versioned::new(version, body).with_memo(Arc::new(loaded)))
     }

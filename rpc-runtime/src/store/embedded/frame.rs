@@ -170,7 +170,7 @@ fn write(rest: &mut Bytes) -> Result<Write, RowError> {
         0 => None,
         _ => {
             let length = length(rest)?;
-            Some(take(rest, length)?)
+            Some(take(rest, length)?.into())
         }
     };
     Ok(Write { key, body })
@@ -198,7 +198,7 @@ const _: () = assert!(DocKey::MAX_LEN <= u8::MAX as usize);
 mod tests {
     use super::*;
     use crate::id::{ArgumentHash, Attempt, Identity, Incarnation, SessionSecret};
-    use crate::store::{Lease, Outcome};
+    use crate::store::{Encoded, Lease, Outcome};
     use crate::time::WallTime;
 
     fn call() -> CallRef {
@@ -214,11 +214,11 @@ mod tests {
     }
 
     fn record() -> Record {
-        Record { hash: ArgumentHash(3), outcome: Outcome::Success(Bytes::from_static(b"r")) }
+        Record { hash: ArgumentHash(3), outcome: Outcome::Success(Encoded::from(b"r")) }
     }
 
     fn writes() -> Vec<Write> {
-        let body = Some(Bytes::from_static(b"xy"));
+        let body = Some(Encoded::from(b"xy"));
         vec![
             Write { key: DocKey::stored("a:b"), body },
             Write { key: DocKey::stored("a:c"), body: None },

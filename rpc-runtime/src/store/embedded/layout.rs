@@ -10,13 +10,12 @@
 //! The kind of a record is 0 success, 1 business error (payload: the encoded value) or 2 aborted
 //! (payload: u8, 1 deadline, 2 cancelled, 3 failed).
 
-use bytes::Bytes;
 use redb::TableDefinition;
 
 use super::error::RowError;
 use crate::id::{ArgumentHash, Identity, Incarnation, Seq, SessionSecret};
 use crate::store::sessions::{Record, Session};
-use crate::store::{AbortReason, Lease, Outcome, Version, Versioned};
+use crate::store::{AbortReason, Encoded, Lease, Outcome, Version, Versioned};
 use crate::time::WallTime;
 
 /// The format that this version reads and writes; see `docs/embedded-store.md`.
@@ -70,7 +69,7 @@ pub(super) fn document_version(row: &[u8]) -> Result<Version, RowError> {
 /// Decodes a document's row.
 pub(super) fn document(row: &[u8]) -> Result<Versioned, RowError> {
     let version = document_version(row)?;
-    Ok(Versioned::new(version, Some(Bytes::copy_from_slice(&row[DOCUMENT_HEAD..]))))
+    Ok(Versioned::new(version, Some(Encoded::from(&row[DOCUMENT_HEAD..]))))
 }
 
 /// The length of a record's row.
@@ -112,8 +111,8 @@ pub(super) fn record(row: &[u8]) -> Result<Record, RowError> {
     let (hash, rest) = take::<8>(row, "records")?;
     let (kind, payload) = rest.split_first().ok_or(malformed)?;
     let outcome = match (*kind, payload) {
-        (SUCCESS, bytes) => Outcome::Success(Bytes::copy_from_slice(bytes)),
-        (BUSINESS_ERROR, bytes) => Outcome::BusinessError(Bytes::copy_from_slice(bytes)),
+        (SUCCESS, bytes) => Outcome::Success(bytes.into()),
+        (BUSINESS_ERROR, bytes) => Outcome::BusinessError(bytes.into()),
         (ABORTED, [1]) => Outcome::Aborted(AbortReason::Deadline),
         (ABORTED, [2]) => Outcome::Aborted(AbortReason::Cancelled),
         (ABORTED, [3]) => Outcome::Aborted(AbortReason::Failed),
@@ -166,8 +165,8 @@ mod tests {
     #[test]
     fn records_round_trip() {
         let outcomes = [
-            Outcome::Success(Bytes::from_static(b"value")),
-            Outcome::BusinessError(Bytes::new()),
+            Outcome::Success(Encoded::from(b"value")),
+            Outcome::BusinessError(Encoded::empty()),
             Outcome::Aborted(AbortReason::Deadline),
             Outcome::Aborted(AbortReason::Cancelled),
             Outcome::Aborted(AbortReason::Failed),
@@ -184,7 +183,7 @@ mod tests {
     fn the_layout_of_a_record_is_fixed() {
         let whole = Record {
             hash: ArgumentHash(0x0102),
-            outcome: Outcome::BusinessError(Bytes::from_static(&[9])),
+            outcome: Outcome::BusinessError(Encoded::from(&[9])),
         };
         let mut row = vec![0; record_len(&whole)];
         put_record(&mut row, &whole);

@@ -1,10 +1,10 @@
 //! Where recorded results lie until the tree holds them, or nobody asks for them any more.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use crate::store::Outcome;
+use crate::store::{Encoded, Outcome};
 
-/// Results that are longer are shared with who is answered by them.
+/// Results that are longer are shared with who is answered by them; the shortest lie in their records.
 const SHORT: usize = 1 << 10;
 const CHUNK: usize = 16 << 10;
 
@@ -28,15 +28,15 @@ impl Results {
         }
     }
 
-    fn copy(&mut self, result: &Bytes) -> Bytes {
-        if result.len() > SHORT {
+    fn copy(&mut self, result: &Encoded) -> Encoded {
+        if result.is_inline() || result.len() > SHORT {
             return result.clone();
         }
         if self.chunk.capacity() < result.len() {
             self.chunk = BytesMut::with_capacity(CHUNK);
         }
         self.chunk.extend_from_slice(result);
-        self.chunk.split().freeze()
+        self.chunk.split().freeze().into()
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
         let mut results = Results::default();
         let given: Vec<Outcome> = (0..3 * CHUNK)
             .step_by(97)
-            .map(|length| Bytes::from(vec![length as u8; length % (2 * SHORT)]))
+            .map(|length| Encoded::from(vec![length as u8; length % (2 * SHORT)]))
             .flat_map(|bytes| [Outcome::Success(bytes.clone()), Outcome::BusinessError(bytes)])
             .chain([Outcome::Aborted(AbortReason::Deadline)])
             .collect();
@@ -62,7 +62,7 @@ mod tests {
     fn a_short_result_is_copied_and_a_long_one_is_shared() {
         let mut results = Results::default();
         for (length, is_shared) in [(SHORT - 1, false), (SHORT, false), (SHORT + 1, true)] {
-            let given = Bytes::from(vec![7; length]);
+            let given = Encoded::from(vec![7; length]);
             let kept = results.copy(&given);
             assert_eq!(kept.as_ptr() == given.as_ptr(), is_shared, "{length} bytes");
         }
@@ -72,7 +72,7 @@ mod tests {
     fn short_results_share_a_chunk() {
         let mut results = Results::default();
         let places: Vec<*const u8> = (0..CHUNK / SHORT)
-            .map(|_| results.copy(&Bytes::from_static(&[7; SHORT])))
+            .map(|_| results.copy(&Encoded::from(&[7; SHORT])))
             .map(|kept| kept.as_ptr())
             .collect();
         assert!(places.windows(2).all(|pair| pair[1] as usize - pair[0] as usize == SHORT));

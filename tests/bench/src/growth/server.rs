@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rpc::id::{ArgumentHash, Attempt, CallId, Identity, Incarnation, Seq, SessionSecret};
 use rpc::store::{
-    CallRef, Commit, CommitOutcome, DocKey, EmbeddedConfig, EmbeddedStore, Lease, MemoryStore,
-    Outcome, Store, Write,
+    CallRef, Commit, CommitOutcome, DocKey, EmbeddedConfig, EmbeddedStore, Encoded, Lease,
+    MemoryStore, Outcome, Store, Write,
 };
 use rpc::time::WallTime;
 use rpc::{Server, ServerConfig};
@@ -71,7 +71,7 @@ async fn fill(store: &Arc<dyn Store>, accounts: u64, records: u64) -> Result<(),
 }
 
 fn commit(id: CallId, accounts: std::ops::Range<u64>) -> Result<Commit, Box<dyn Error>> {
-    let body = bytes::Bytes::from_static(b"{\"balance\":1}");
+    let body = Encoded::from(b"{\"balance\":1}");
     let writes = accounts.map(|account| {
         let key = DocKey::new("account", &account_name(account))?;
         Ok::<_, Box<dyn Error>>(Write { key, body: Some(body.clone()) })
@@ -88,7 +88,7 @@ fn commit(id: CallId, accounts: std::ops::Range<u64>) -> Result<Commit, Box<dyn 
         },
         reads: Vec::new(),
         writes: writes.collect::<Result<_, _>>()?,
-        result: Outcome::Success(bytes::Bytes::from_static(b"done")),
+        result: Outcome::Success(Encoded::from(b"done")),
     })
 }
 

@@ -4,8 +4,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::{
     DEADLINE, DEPOSIT, EndpointId, Pair, WINDOW, at_once, cut, effect_of, funds, number_in,
 };
@@ -16,7 +14,7 @@ use crate::protocol::server::{
 };
 use crate::service::Kind;
 use crate::store::{
-    CallRef, Commit, CommitOutcome, DocKey, Lease, LookUp, Outcome, ReadVersion, Resume,
+    CallRef, Commit, CommitOutcome, DocKey, Encoded, Lease, LookUp, Outcome, ReadVersion, Resume,
     Store as _, Versioned, Write,
 };
 use crate::time::WallTime;
@@ -302,13 +300,13 @@ fn run(
         _ => number_in(&funds.1).checked_sub(1),
     };
     let Some(left) = left else {
-        let error = Outcome::BusinessError(Bytes::copy_from_slice(&[method.0 as u8]));
+        let error = Outcome::BusinessError(Encoded::from(&[method.0 as u8]));
         return (reads, Vec::new(), error);
     };
     let write = |key: &DocKey, number: u64| Write {
         key: key.clone(),
-        body: Some(Bytes::copy_from_slice(&number.to_le_bytes())),
+        body: Some(Encoded::from(&number.to_le_bytes())),
     };
     let writes = vec![write(&funds.0, left), write(&effect.0, number_in(&effect.1) + 1)];
-    (reads, writes, Outcome::Success(Bytes::copy_from_slice(&seq.0.to_le_bytes())))
+    (reads, writes, Outcome::Success(Encoded::from(&seq.0.to_le_bytes())))
 }

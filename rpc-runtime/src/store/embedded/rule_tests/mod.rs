@@ -9,13 +9,12 @@ mod steps;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::Bytes;
 use redb::StorageBackend;
 
 use super::open::{self, Opened};
 use super::{EmbeddedConfig, EmbeddedStore};
 use crate::id::{ArgumentHash, Attempt, CallId, Identity, Seq, SessionId, SessionSecret};
-use crate::store::{CallRef, Commit, DocKey, Lease, Outcome, ReadVersion, Write};
+use crate::store::{CallRef, Commit, DocKey, Encoded, Lease, Outcome, ReadVersion, Write};
 use crate::time::WallTime;
 
 const LEASE: Lease = Lease { until: WallTime(u64::MAX) };
@@ -142,8 +141,8 @@ fn call(session: SessionId, seq: u64) -> CallRef {
 
 /// A call that writes this document.
 fn put(session: SessionId, seq: u64, name: &str, body: &[u8]) -> Commit {
-    let write = Write { key: key(name), body: Some(Bytes::copy_from_slice(body)) };
-    let result = Outcome::Success(Bytes::new());
+    let write = Write { key: key(name), body: Some(Encoded::from(body)) };
+    let result = Outcome::Success(Encoded::empty());
     Commit { call: call(session, seq), reads: Vec::new(), writes: vec![write], result }
 }
 

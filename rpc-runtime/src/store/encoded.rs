@@ -1,0 +1,196 @@
+//! [`Encoded`]: the bytes of a document's body, of a result, of an error.
+
+use std::fmt;
+use std::ops::Deref;
+
+use bytes::Bytes;
+
+/// The most bytes that lie in the value itself: as many as make it no larger than [`Bytes`].
+const INLINE: usize = 23;
+
+/// An encoded value: a document's body, a method's result or its error.
+///
+/// Read it as the `[u8]` that it dereferences to. Cheap to clone: short ones, as results usually
+/// are, lie in the value itself, and longer ones are shared.
+///
+/// ```
+/// use rpc::store::Encoded;
+///
+/// let body = Encoded::from(br#"{"balance":100}"#);
+/// assert_eq!(&body[..], br#"{"balance":100}"#);
+/// ```
+#[derive(Clone)]
+pub struct Encoded(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline { length: u8, bytes: [u8; INLINE] },
+    Shared(Bytes),
+}
+
+impl Encoded {
+    /// No bytes, as `()` is encoded.
+    #[must_use]
+    pub const fn empty() -> Encoded {
+        Encoded(Repr::Inline { length: 0, bytes: [0; INLINE] })
+    }
+
+    /// Whether it lies in the value itself.
+    #[cfg(feature = "embedded")]
+    pub(in crate::store) fn is_inline(&self) -> bool {
+        matches!(self.0, Repr::Inline { .. })
+    }
+}
+
+impl Default for Encoded {
+    fn default() -> Encoded {
+        Encoded::empty()
+    }
+}
+
+impl Deref for Encoded {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { length, bytes } => &bytes[..usize::from(*length)],
+            Repr::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Encoded {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// A copy.
+impl From<&[u8]> for Encoded {
+    #[inline]
+    fn from(from: &[u8]) -> Encoded {
+        if from.len() > INLINE {
+            return Encoded(Repr::Shared(share(from)));
+        }
+        let mut bytes = [0; INLINE];
+        bytes[..from.len()].copy_from_slice(from);
+        Encoded(Repr::Inline { length: from.len() as u8, bytes })
+    }
+}
+
+/// A copy.
+impl<const N: usize> From<&[u8; N]> for Encoded {
+    fn from(from: &[u8; N]) -> Encoded {
+        Encoded::from(&from[..])
+    }
+}
+
+impl From<Vec<u8>> for Encoded {
+    fn from(from: Vec<u8>) -> Encoded {
+        match from.len() {
+            0..=INLINE => Encoded::from(&from[..]),
+            _ => Encoded(Repr::Shared(from.into())),
+        }
+    }
+}
+
+/// Long ones are shared, not copied.
+impl From<Bytes> for Encoded {
+    fn from(from: Bytes) -> Encoded {
+        match from.len() {
+            0..=INLINE => Encoded::from(&from[..]),
+            _ => Encoded(Repr::Shared(from)),
+        }
+    }
+}
+
+/// Long ones are shared, not copied.
+impl From<Encoded> for Bytes {
+    fn from(from: Encoded) -> Bytes {
+        match from.0 {
+            Repr::Inline { .. } => Bytes::copy_from_slice(&from),
+            Repr::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// By its bytes, wherever they lie.
+impl PartialEq for Encoded {
+    fn eq(&self, other: &Encoded) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Encoded {}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.escape_ascii())
+    }
+}
+
+/// A copy of bytes that are too long to lie in the value.
+///
+/// [`Bytes`] that were a vector take a second allocation, for the count of their holders, when they
+/// are first cloned. Here the count and the bytes lie together, as long as they are short.
+fn share(bytes: &[u8]) -> Bytes {
+    // With the count and the length, the sizes are what an allocator gives out anyway.
+    match bytes.len() {
+        0..=47 => Bytes::from_owner(Short::<47>::of(bytes)),
+        48..=111 => Bytes::from_owner(Short::<111>::of(bytes)),
+        112..=239 => Bytes::from_owner(Short::<239>::of(bytes)),
+        _ => Bytes::copy_from_slice(bytes),
+    }
+}
+
+/// At most `N` bytes, and fewer than 256.
+struct Short<const N: usize> {
+    bytes: [u8; N],
+    length: u8,
+}
+
+impl<const N: usize> Short<N> {
+    fn of(bytes: &[u8]) -> Short<N> {
+        let mut short = Short { bytes: [0; N], length: bytes.len() as u8 };
+        short.bytes[..bytes.len()].copy_from_slice(bytes);
+        short
+    }
+}
+
+impl<const N: usize> AsRef<[u8]> for Short<N> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_is_the_same_at_every_length_and_from_every_source() {
+        for length in 0..300_usize {
+            let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            let made = [
+                Encoded::from(&bytes[..]),
+                Encoded::from(bytes.clone()),
+                Encoded::from(Bytes::from(bytes.clone())),
+            ];
+            for encoded in made {
+                let other = encoded.clone();
+                assert_eq!((&encoded[..], &other[..]), (&bytes[..], &bytes[..]));
+                let is_shared = encoded.as_ptr() == other.as_ptr();
+                assert_eq!(is_shared, length > INLINE, "long ones are not copied");
+                assert_eq!(Bytes::from(encoded), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_no_larger_than_what_it_stands_for() {
+        assert_eq!(size_of::<Encoded>(), size_of::<Bytes>());
+        assert_eq!(Encoded::empty(), Encoded::from(b""));
+        assert_eq!(format!("{:?}", Encoded::from(b"a\"\n")), r#"b"a\"\n""#);
+    }
+}
