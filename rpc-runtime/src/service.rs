@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::Future;
 
+use crate::document::DocumentKey;
 use crate::id::MethodId;
 use crate::schema::{Describe, Fingerprint, SchemaWriter};
 use crate::store::{DocKey, KeyError};
@@ -96,11 +97,12 @@ pub trait Service: Send + Sync + 'static {
     /// If there is no such method, or the bytes are not its arguments.
     fn decode(method: MethodId, arguments: &[u8]) -> Result<ServiceCall<Self>, DecodeError>;
 
-    /// The document that the call's anchor argument names; `None` if the method has none.
+    /// The document that the call's anchor argument names; `None` if the method has none, or if it
+    /// is not used.
     ///
     /// # Errors
-    /// If the argument cannot be a document's name.
-    fn anchor(call: &Self::Write) -> Result<Option<DocKey>, KeyError>;
+    /// If the argument cannot be a document's name, used or not.
+    fn anchor(call: &Self::Write, is_used: bool) -> Result<Option<DocKey>, KeyError>;
 
     /// Runs a write.
     fn write(&self, call: Self::Write, tx: &mut Tx) -> impl Future<Output = Self::Response> + Send;
@@ -200,10 +202,23 @@ pub enum DecodeError {
 #[error("the value cannot be encoded: {0}")]
 pub struct EncodeError(#[from] postcard::Error);
 
+/// The document that an anchor argument names, if that is used: what a generated [`Service::anchor`]
+/// calls.
+///
+/// # Errors
+/// If the argument cannot be a document's name, used or not.
+pub fn anchor<K: DocumentKey>(key: &K, is_used: bool) -> Result<Option<DocKey>, KeyError> {
+    match is_used {
+        true => key.doc_key().map(Some),
+        false => DocKey::check(K::COLLECTION, key).map(|()| None),
+    }
+}
+
 /// Decodes one value (arguments as a tuple, a result, an error) that fills `bytes` to the end.
 ///
 /// # Errors
 /// If the bytes are anything else.
+#[inline]
 pub fn decode_value<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (value, rest) = postcard::take_from_bytes(bytes)?;
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }

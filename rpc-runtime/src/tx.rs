@@ -51,9 +51,10 @@ pub struct Tx {
 }
 
 impl Tx {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Tx {
-        let Spare { signal, lists } = Spare::take();
-        Tx { reader: Reader { store, signal }, lists }
+    /// With the signal that ends the run early.
+    pub(crate) fn new(store: Arc<dyn Store>) -> (Tx, Arc<RunSignal>) {
+        let Spare { signals: [signal, polled], lists } = Spare::take();
+        (Tx { reader: Reader { store, signal }, lists }, polled)
     }
 
     /// The document under this key, `None` if there is none. What this call itself has put or
@@ -114,14 +115,10 @@ impl Tx {
         }
     }
 
-    /// What ends the run early.
-    pub(crate) fn signal(&self) -> Arc<RunSignal> {
-        Arc::clone(&self.reader.signal)
-    }
-
-    /// What the run read and wrote.
-    pub(crate) fn into_lists(self) -> Box<Lists> {
-        self.lists
+    /// The store, what has raised the signal, and what the run read and wrote.
+    pub(crate) fn into_parts(self) -> (Arc<dyn Store>, Arc<RunSignal>, Box<Lists>) {
+        let Reader { store, signal } = self.reader;
+        (store, signal, self.lists)
     }
 }
 
@@ -134,9 +131,10 @@ pub struct View {
 }
 
 impl View {
-    pub(crate) fn new(store: Arc<dyn Store>) -> View {
-        let Spare { signal, lists } = Spare::take();
-        View { reader: Reader { store, signal }, lists: Mutex::new(lists) }
+    /// With the signal that ends the run early.
+    pub(crate) fn new(store: Arc<dyn Store>) -> (View, Arc<RunSignal>) {
+        let Spare { signals: [signal, polled], lists } = Spare::take();
+        (View { reader: Reader { store, signal }, lists: Mutex::new(lists) }, polled)
     }
 
     /// The document under this key, `None` if there is none. What was read once reads the same
@@ -162,13 +160,10 @@ impl View {
         self.reader.decode::<K>(&key, body.as_ref())
     }
 
-    pub(crate) fn signal(&self) -> Arc<RunSignal> {
-        Arc::clone(&self.reader.signal)
-    }
-
-    /// What the run read.
-    pub(crate) fn into_lists(self) -> Box<Lists> {
-        self.lists.into_inner().unwrap_or_else(PoisonError::into_inner)
+    /// The store, what has raised the signal, and what the run read.
+    pub(crate) fn into_parts(self) -> (Arc<dyn Store>, Arc<RunSignal>, Box<Lists>) {
+        let Reader { store, signal } = self.reader;
+        (store, signal, self.lists.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Box<Lists>> {
@@ -280,9 +275,11 @@ impl Lists {
 }
 
 /// What every run needs, and leaves behind for the next one on its thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Spare {
-    signal: Arc<RunSignal>,
+    /// The same one twice, for the run and for whoever polls it: to count it up and down for every
+    /// run is not free.
+    signals: [Arc<RunSignal>; 2],
     lists: Box<Lists>,
 }
 
@@ -295,14 +292,15 @@ thread_local! {
 
 impl Spare {
     fn take() -> Spare {
-        SPARES.with_borrow_mut(Vec::pop).unwrap_or_default()
+        SPARES.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
+            let signal = Arc::<RunSignal>::default();
+            Spare { signals: [Arc::clone(&signal), signal], lists: Box::default() }
+        })
     }
 
-    /// Gives back what a run needed that is over. A signal that was raised, or that somebody still
-    /// holds, is not used again.
-    pub(crate) fn put(signal: Arc<RunSignal>, mut lists: Box<Lists>) {
-        // Nobody can come to hold what only this run holds.
-        if Arc::strong_count(&signal) > 1 || signal.raised.load(Ordering::Acquire) {
+    /// Gives back what a run needed that is over. A signal that was raised is not used again.
+    pub(crate) fn put(signals: [Arc<RunSignal>; 2], mut lists: Box<Lists>) {
+        if signals[0].raised.load(Ordering::Acquire) {
             return;
         }
         lists.reads.clear();
@@ -310,7 +308,7 @@ impl Spare {
         lists.writes.clear();
         SPARES.with_borrow_mut(|kept| {
             if kept.len() < KEPT_SPARES {
-                kept.push(Spare { signal, lists });
+                kept.push(Spare { signals, lists });
             }
         });
     }

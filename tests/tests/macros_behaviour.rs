@@ -147,18 +147,21 @@ fn bytes_that_are_no_call_are_refused() {
 
 #[test]
 fn the_anchor_is_the_document_of_the_marked_argument() {
-    let anchor = |method, arguments: &[u8]| {
+    let anchor = |method, arguments: &[u8], is_used| {
         let Ok(Request::Write(call)) = Server::decode(MethodId(method), arguments) else {
             panic!("method {method} is no write");
         };
-        Server::anchor(&call)
+        Server::anchor(&call, is_used)
     };
     let item = ItemName("tea".to_owned());
-    let name = anchor(0, &encoded(&(3u32, &item))).unwrap().unwrap();
+    let name = anchor(0, &encoded(&(3u32, &item)), true).unwrap().unwrap();
     assert_eq!(name.as_str(), "item:tea");
-    assert_eq!(anchor(1, &[]).unwrap(), None);
+    assert_eq!(anchor(0, &encoded(&(3u32, &item)), false).unwrap(), None, "it is only checked");
     let endless = ItemName("x".repeat(1000));
-    assert!(anchor(0, &encoded(&(3u32, &endless))).is_err());
+    for is_used in [true, false] {
+        assert_eq!(anchor(1, &[], is_used).unwrap(), None);
+        assert!(anchor(0, &encoded(&(3u32, &endless)), is_used).is_err());
+    }
 }
 
 #[tokio::test]

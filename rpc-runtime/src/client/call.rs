@@ -12,7 +12,7 @@ use crate::id::{CallId, MethodId, Seq};
 use crate::io_buffer;
 use crate::protocol::client::{CallOptions, CallOutcome, Core, NotStarted, Settled, StartError};
 use crate::schema::Message;
-use crate::service::{Kind, decode_value, encode_value};
+use crate::service::{DecodeError, Kind, decode_value, encode_value};
 use crate::time::{Time, micros};
 use crate::trace::TraceContext;
 
@@ -251,7 +251,22 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         }
     }
 
+    /// What most calls end with: a value, and nobody asks how it came about. Apart from
+    /// [`poll_result`](Call::poll_result), since every move of what is found costs a wait for what was
+    /// just written.
     #[inline]
+    fn take_value(&mut self, seq: Seq) -> Option<Result<T, CallError<E>>> {
+        if self.wishes.is_some() {
+            return None;
+        }
+        let (payload, client) = self.client.shared().look(|core| core.take_success(seq))?;
+        self.stage = Stage::Over;
+        let value = decode_value(&payload);
+        io_buffer::put_message(payload);
+        Some(value.map_err(|error| bad_response(CallId { client, seq }, &error)))
+    }
+
+    #[cold]
     fn poll_result(
         &mut self,
         context: &mut Context<'_>,
@@ -266,18 +281,16 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         })
     }
 
-    #[inline]
     fn finish(&mut self, settled: Settled) -> Result<T, CallError<E>> {
         self.stage = Stage::Over;
         let Settled { id, outcome, payload, .. } = settled;
-        let bad = |error: crate::service::DecodeError| {
-            CallError::OutcomeUnknown(id, Unknown::BadResponse(error.to_string()))
-        };
         let result = match outcome {
-            CallOutcome::Success => decode_value(&payload).map_err(bad),
+            CallOutcome::Success => {
+                decode_value(&payload).map_err(|error| bad_response(id, &error))
+            }
             CallOutcome::BusinessError => match decode_value(&payload) {
                 Ok(error) => Err(CallError::Business(error)),
-                Err(error) => Err(bad(error)),
+                Err(error) => Err(bad_response(id, &error)),
             },
             CallOutcome::NotExecuted(reason) => Err(CallError::NotExecuted(*reason)),
             CallOutcome::Unknown(reason) => Err(CallError::OutcomeUnknown(id, *reason)),
@@ -293,7 +306,10 @@ impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.get_mut();
         if let Stage::InFlight(seq) = call.stage {
-            return call.poll_result(context, seq);
+            return match call.take_value(seq) {
+                Some(value) => Poll::Ready(value),
+                None => call.poll_result(context, seq),
+            };
         }
         let polled = call.poll_start(context);
         if polled.is_ready() {
@@ -301,6 +317,11 @@ impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
         }
         polled
     }
+}
+
+#[cold]
+fn bad_response<E>(id: CallId, error: &DecodeError) -> CallError<E> {
+    CallError::OutcomeUnknown(id, Unknown::BadResponse(error.to_string()))
 }
 
 impl<A, T, E> Drop for Call<A, T, E> {

@@ -4,7 +4,7 @@
 //! an [`Answer`], whose committed variant only the store can make.
 
 use std::future::Future;
-use std::mem::{replace, take};
+use std::mem::replace;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -27,20 +27,39 @@ pub(super) struct Backing<S> {
     pub(super) store: Arc<dyn Store>,
 }
 
-/// A call that is to be run.
+/// A write or a read that is to be run once, here and now. What a conflict asks for is left to
+/// [`Rerun`], so that few calls carry what few need.
 pub(super) struct Job<S: Service> {
     pub(super) backing: Arc<Backing<S>>,
-    pub(super) method: MethodId,
+    pub(super) store: Arc<dyn Store>,
     pub(super) call: JobCall<S>,
     /// The largest encoded result that fits the client's frames.
     pub(super) max_result: usize,
 }
 
-/// What is to be run, by kind. The arguments are kept in case that a conflict makes it run again;
-/// their buffer goes back to [`io_buffer`]. What is decoded is there until the first run takes it.
+/// What is to be run, by kind; what is decoded is there until the run takes it.
 pub(super) enum JobCall<S: Service> {
-    Write { decoded: Option<S::Write>, arguments: Vec<u8>, call: CallRef, retry: bool },
-    Read { decoded: Option<S::Read>, arguments: Vec<u8> },
+    Write(Option<S::Write>, CallRef),
+    Read(Option<S::Read>),
+}
+
+/// How a run ended, and what was lent to it.
+pub(super) struct Ran<S> {
+    pub(super) end: Result<JobEnd, Conflict>,
+    pub(super) backing: Arc<Backing<S>>,
+    pub(super) store: Arc<dyn Store>,
+}
+
+/// A call that is run until it has an answer: a retry, or one that has met a conflict.
+pub(super) struct Rerun<S: Service> {
+    pub(super) backing: Arc<Backing<S>>,
+    pub(super) method: MethodId,
+    /// Decoded for each run; their buffer goes back to [`io_buffer`].
+    pub(super) arguments: Vec<u8>,
+    /// Which call, if it is a write.
+    pub(super) call: Option<CallRef>,
+    /// The largest encoded result that fits the client's frames.
+    pub(super) max_result: usize,
 }
 
 /// A call of a method with neither `Tx` nor `View`. Apart from [`Job`], since its future is moved
@@ -67,14 +86,11 @@ pub(super) enum JobEnd {
     Deferred(DeferredAnswer),
 }
 
+/// Something that a run has read has changed: the call must be run again.
+pub(super) struct Conflict;
+
 /// A call whose effect and record the store has, and is making durable.
 pub(super) struct DeferredAnswer(Deferred<Result<CommitOutcome, StoreError>>);
-
-impl<S> From<PlainEnd<S>> for JobEnd {
-    fn from(ended: PlainEnd<S>) -> JobEnd {
-        JobEnd::Answer(ended.answer)
-    }
-}
 
 impl JobEnd {
     /// The answer, once it holds.
@@ -108,27 +124,73 @@ impl DeferredAnswer {
 // An `async fn` keeps what it is given twice, and these futures are moved for every call: so each is
 // a block in a function, and what is rare in them is boxed.
 impl<S: Service> Job<S> {
-    /// Runs the call to its end.
+    /// Runs the call once.
     #[allow(clippy::manual_async_fn)]
-    pub(super) fn run(mut self) -> impl Future<Output = JobEnd> + Send + 'static {
+    pub(super) fn run(mut self) -> impl Future<Output = Ran<S>> + Send + 'static {
         async move {
-            let run = Run {
-                service: &self.backing.service,
-                store: &self.backing.store,
-                method: self.method,
-                max_result: self.max_result,
+            let run = Run { service: &self.backing.service, max_result: self.max_result };
+            let (end, store) = match &mut self.call {
+                JobCall::Write(decoded, call) => run.write(self.store, decoded, call, false).await,
+                JobCall::Read(decoded) => run.read(self.store, decoded).await,
             };
-            let (ended, arguments) = match &mut self.call {
-                JobCall::Write { decoded, arguments, call, retry } => {
-                    (run.write(decoded, arguments, call, *retry).await, arguments)
-                }
-                JobCall::Read { decoded, arguments } => {
-                    (JobEnd::Answer(run.read(decoded, arguments).await), arguments)
-                }
-            };
-            io_buffer::put_message(take(arguments));
-            ended
+            Ran { end, backing: self.backing, store }
         }
+    }
+}
+
+impl<S: Service> Rerun<S> {
+    /// Runs a retry to its end: looks before it leaps.
+    pub(super) async fn retry(self) -> JobEnd {
+        if let Some(call) = &self.call
+            && kept(Rule::LookBeforeLeap)
+        {
+            let known = match self.backing.store.look_up(call).await {
+                Ok(LookUp::Recorded(outcome)) => Some(Answer::Recorded(outcome)),
+                Ok(LookUp::Refused(refusal)) => Some(Answer::Never(refusal)),
+                Ok(LookUp::Unknown) => None,
+                Err(error) => Some(store_answer(&error)),
+            };
+            if let Some(answer) = known {
+                return JobEnd::Answer(answer);
+            }
+        }
+        self.run_to_the_end(None).await
+    }
+
+    /// Runs a call again that has met a conflict.
+    pub(super) fn after_conflict(self) -> impl Future<Output = JobEnd> + Send + 'static {
+        // Made before the first poll, which may never come.
+        let contender = self.contender();
+        async move {
+            yield_once().await;
+            self.run_to_the_end(contender).await
+        }
+    }
+
+    async fn run_to_the_end(self, mut contender: Option<Contender>) -> JobEnd {
+        let run = Run { service: &self.backing.service, max_result: self.max_result };
+        loop {
+            let store = Arc::clone(&self.backing.store);
+            let end = match (S::decode(self.method, &self.arguments), &self.call) {
+                (Ok(Request::Write(decoded)), Some(call)) => {
+                    run.write(store, &mut Some(decoded), call, call.attempt.is_retry()).await.0
+                }
+                (Ok(Request::Read(decoded)), None) => run.read(store, &mut Some(decoded)).await.0,
+                _ => Ok(JobEnd::Answer(undecodable())),
+            };
+            if let Ok(end) = end {
+                io_buffer::put_message(self.arguments);
+                return end;
+            }
+            // One for all runs of the call: what it holds is given up when it goes.
+            contender = contender.or_else(|| self.contender());
+            yield_once().await;
+        }
+    }
+
+    fn contender(&self) -> Option<Contender> {
+        let store = Arc::clone(&self.backing.store);
+        self.call.clone().map(|call| Contender { store, call })
     }
 }
 
@@ -165,84 +227,40 @@ pub(super) async fn record(store: Arc<dyn Store>, call: CallRef, outcome: Outcom
 
 struct Run<'a, S> {
     service: &'a S,
-    store: &'a Arc<dyn Store>,
-    method: MethodId,
     max_result: usize,
 }
 
-/// Something that was read has changed: run again.
-struct Conflict;
-
-/// A call that has met a conflict. However it ends (by a business error, by being dropped), the store
+/// A write that has met a conflict. However it ends (by a business error, by being dropped), the store
 /// is told that it does not come back.
-struct Contender<'a> {
-    store: &'a dyn Store,
-    call: &'a CallRef,
+struct Contender {
+    store: Arc<dyn Store>,
+    call: CallRef,
 }
 
-impl Drop for Contender<'_> {
+impl Drop for Contender {
     fn drop(&mut self) {
-        self.store.give_up(self.call);
+        self.store.give_up(&self.call);
     }
 }
 
 impl<S: Service> Run<'_, S> {
+    /// One run of the business with its commit. The store is given back.
     #[allow(clippy::manual_async_fn)]
     fn write(
         &self,
-        decoded: &mut Option<S::Write>,
-        arguments: &[u8],
-        call: &CallRef,
-        retry: bool,
-    ) -> impl Future<Output = JobEnd> + Send {
-        async move {
-            if retry && kept(Rule::LookBeforeLeap) {
-                let known = match self.store.look_up(call).await {
-                    Ok(LookUp::Recorded(outcome)) => Some(Answer::Recorded(outcome)),
-                    Ok(LookUp::Refused(refusal)) => Some(Answer::Never(refusal)),
-                    Ok(LookUp::Unknown) => None,
-                    Err(error) => Some(store_answer(&error)),
-                };
-                if let Some(answer) = known {
-                    return JobEnd::Answer(answer);
-                }
-            }
-            let mut contender = None;
-            loop {
-                if decoded.is_none() {
-                    match S::decode(self.method, arguments) {
-                        Ok(Request::Write(again)) => *decoded = Some(again),
-                        _ => return JobEnd::Answer(undecodable()),
-                    }
-                }
-                match self.try_write(decoded, call, retry).await {
-                    Ok(ended) => return ended,
-                    Err(Conflict) => {
-                        // One for all runs of the call: what it holds is given up when it goes.
-                        contender.get_or_insert_with(|| Contender { store: &**self.store, call });
-                        yield_once().await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// One run of the business with its commit.
-    #[allow(clippy::manual_async_fn)]
-    fn try_write(
-        &self,
+        store: Arc<dyn Store>,
         decoded: &mut Option<S::Write>,
         call: &CallRef,
-        retry: bool,
-    ) -> impl Future<Output = Result<JobEnd, Conflict>> + Send {
+        is_retry: bool,
+    ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<dyn Store>)> + Send {
         async move {
-            let mut tx = Tx::new(Arc::clone(self.store));
-            let signal = tx.signal();
+            let (mut tx, polled) = Tx::new(store);
             let ended = {
-                let decoded = decoded.take().expect("the caller has decoded it");
+                let decoded = decoded.take().expect("each run has what it runs");
                 let mut business = pin!(self.service.write(decoded, &mut tx));
-                std::future::poll_fn(|context| signal.poll(business.as_mut(), context)).await
+                std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
             };
+            let (store, signal, mut lists) = tx.into_parts();
             let encoded = match ended {
                 Ok(response) => encode::<S>(&response, io_buffer::take_message(), self.max_result),
                 Err(failure) => Err(refusal(failure)),
@@ -250,99 +268,87 @@ impl<S: Service> Run<'_, S> {
             let (verdict, payload) = match encoded {
                 Ok(encoded) => encoded,
                 // Were a retry only refused, its call could stay unknown for ever.
-                Err(Answer::Refused(reason, _)) if retry && !reason.is_passing() => {
+                Err(Answer::Refused(reason, _)) if is_retry && !reason.is_passing() => {
                     let outcome = Outcome::Aborted(AbortReason::Failed);
-                    let recording = record(Arc::clone(self.store), call.clone(), outcome);
-                    return Ok(JobEnd::Answer(Box::pin(recording).await));
+                    let recording = record(Arc::clone(&store), call.clone(), outcome);
+                    return (Ok(JobEnd::Answer(Box::pin(recording).await)), store);
                 }
-                Err(refused) => return Ok(JobEnd::Answer(refused)),
+                Err(refused) => return (Ok(JobEnd::Answer(refused)), store),
             };
-            let mut lists = tx.into_lists();
             if verdict == Verdict::BusinessError {
                 lists.writes.clear();
             }
-            if lists.writes.is_empty() && !(retry && kept(Rule::RecordOutcomeOfRetry)) {
+            if lists.writes.is_empty() && !(is_retry && kept(Rule::RecordOutcomeOfRetry)) {
                 let payload = Payload::Owned(payload);
-                let answer = self.tentative(&lists.reads, verdict, payload).await;
-                Spare::put(signal, lists);
-                return answer.map(JobEnd::Answer);
+                let end = tentative(&*store, &lists.reads, verdict, payload).await;
+                Spare::put([signal, polled], lists);
+                return (end, store);
             }
             // The store keeps it, and the table of calls does.
-            let shared = Encoded::from(&payload[..]);
+            let encoded = Encoded::from(&payload[..]);
             io_buffer::put_message(payload);
             let result = match verdict {
-                Verdict::Success => Outcome::Success(shared),
-                Verdict::BusinessError => Outcome::BusinessError(shared),
+                Verdict::Success => Outcome::Success(encoded),
+                Verdict::BusinessError => Outcome::BusinessError(encoded),
             };
             let room = commit_lists::take();
             let reads = replace(&mut lists.reads, room.0);
             let writes = replace(&mut lists.writes, room.1);
-            Spare::put(signal, lists);
-            let call = call.clone();
-            match self.store.commit(Commit { call, reads, writes, result }).into_deferred() {
+            Spare::put([signal, polled], lists);
+            let commit = Commit { call: call.clone(), reads, writes, result };
+            let end = match store.commit(commit).into_deferred() {
                 Ok(deferred) => Ok(JobEnd::Deferred(DeferredAnswer(deferred))),
                 Err(committing) => answer_of(committing.await).map(JobEnd::Answer),
-            }
+            };
+            (end, store)
         }
     }
 
+    /// One run of the business that reads. The store is given back.
     #[allow(clippy::manual_async_fn)]
     fn read(
         &self,
+        store: Arc<dyn Store>,
         decoded: &mut Option<S::Read>,
-        arguments: &[u8],
-    ) -> impl Future<Output = Answer> + Send {
+    ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<dyn Store>)> + Send {
         async move {
-            loop {
-                let next = match decoded.take() {
-                    Some(decoded) => decoded,
-                    None => match S::decode(self.method, arguments) {
-                        Ok(Request::Read(decoded)) => decoded,
-                        _ => return undecodable(),
-                    },
-                };
-                let view = View::new(Arc::clone(self.store));
-                let signal = view.signal();
-                let ended = {
-                    let mut business = pin!(self.service.read(next, &view));
-                    std::future::poll_fn(|context| signal.poll(business.as_mut(), context)).await
-                };
-                let encoded = match ended {
-                    Ok(response) => encode::<S>(&response, Vec::new(), self.max_result),
-                    Err(failure) => Err(refusal(failure)),
-                };
-                let (verdict, payload) = match encoded {
-                    Ok(encoded) => encoded,
-                    Err(refused) => return refused,
-                };
-                let lists = view.into_lists();
-                let payload = Payload::Owned(payload);
-                let answer = self.tentative(&lists.reads, verdict, payload).await;
-                Spare::put(signal, lists);
-                match answer {
-                    Ok(answer) => return answer,
-                    Err(Conflict) => yield_once().await,
-                }
-            }
+            let (view, polled) = View::new(store);
+            let ended = {
+                let decoded = decoded.take().expect("each run has what it runs");
+                let mut business = pin!(self.service.read(decoded, &view));
+                std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
+            };
+            let (store, signal, lists) = view.into_parts();
+            let encoded = match ended {
+                Ok(response) => encode::<S>(&response, Vec::new(), self.max_result),
+                Err(failure) => Err(refusal(failure)),
+            };
+            let (verdict, payload) = match encoded {
+                Ok(encoded) => encoded,
+                Err(refused) => return (Ok(JobEnd::Answer(refused)), store),
+            };
+            let end = tentative(&*store, &lists.reads, verdict, Payload::Owned(payload)).await;
+            Spare::put([signal, polled], lists);
+            (end, store)
         }
     }
+}
 
-    /// An outcome that rests only on what was read: it holds if that was true at one moment.
-    async fn tentative(
-        &self,
-        reads: &[ReadVersion],
-        verdict: Verdict,
-        payload: Payload,
-    ) -> Result<Answer, Conflict> {
-        if !reads.is_empty() && kept(Rule::ConfirmReads) {
-            match self.store.confirm(reads).await {
-                Ok(Confirm::Consistent) => {}
-                Ok(Confirm::Changed) => return Err(Conflict),
-                Err(error) => return Ok(store_answer(&error)),
-            }
+/// An outcome that rests only on what was read: it holds if that was true at one moment.
+async fn tentative(
+    store: &dyn Store,
+    reads: &[ReadVersion],
+    verdict: Verdict,
+    payload: Payload,
+) -> Result<JobEnd, Conflict> {
+    if !reads.is_empty() && kept(Rule::ConfirmReads) {
+        match store.confirm(reads).await {
+            Ok(Confirm::Consistent) => {}
+            Ok(Confirm::Changed) => return Err(Conflict),
+            Err(error) => return Ok(JobEnd::Answer(store_answer(&error))),
         }
-        Ok(Answer::Tentative(status_of(verdict), payload))
     }
+    Ok(JobEnd::Answer(Answer::Tentative(status_of(verdict), payload)))
 }
 
 fn encode<S: Service>(

@@ -57,6 +57,21 @@ impl DocKey {
         made
     }
 
+    /// Whether [`of`](DocKey::of) makes a name of this.
+    #[inline]
+    pub(crate) fn check<D: fmt::Display + ?Sized>(
+        collection: &'static str,
+        id: &D,
+    ) -> Result<(), KeyError> {
+        use fmt::Write as _;
+        let mut length = Length(0);
+        write!(length, "{id}").expect("counting cannot fail");
+        match collection.len() + 1 + length.0 {
+            whole if length.0 > 0 && whole <= DocKey::MAX_LEN => Ok(()),
+            _ => DocKey::of(collection, id).map(drop),
+        }
+    }
+
     /// A name that was checked when it was stored.
     #[cfg(any(feature = "cas", feature = "embedded"))]
     pub(in crate::store) fn stored(name: &str) -> DocKey {
@@ -96,6 +111,16 @@ impl Ord for DocKey {
     }
 }
 
+/// How many bytes were written.
+struct Length(usize);
+
+impl fmt::Write for Length {
+    fn write_str(&mut self, written: &str) -> fmt::Result {
+        self.0 += written.len();
+        Ok(())
+    }
+}
+
 thread_local! {
     static NAMES: Cell<Option<Box<Names>>> = const { Cell::new(None) };
 }
@@ -109,8 +134,10 @@ const ALIKE: usize = 8;
 /// Names that were made before: a call names the same document as its anchor, when it reads it and
 /// when it writes it, and others name it again soon.
 struct Names {
-    /// Where names are put together.
+    /// Where names are put together, behind that of their collection.
     scratch: String,
+    /// The latest collection.
+    collection: &'static str,
     /// `ALIKE` places for each value of the lowest bits.
     kept: Vec<Option<DocKey>>,
     /// Where the latest is.
@@ -121,15 +148,19 @@ struct Names {
 
 impl Default for Names {
     fn default() -> Names {
-        Names { scratch: String::new(), kept: vec![None; KEPT], latest: 0, next: 0 }
+        Names { scratch: String::new(), collection: "", kept: vec![None; KEPT], latest: 0, next: 0 }
     }
 }
 
 impl Names {
     fn begin(&mut self, collection: &'static str) {
-        self.scratch.clear();
-        self.scratch.push_str(collection);
-        self.scratch.push(':');
+        if !std::ptr::eq(self.collection, collection) || self.scratch.is_empty() {
+            self.collection = collection;
+            self.scratch.clear();
+            self.scratch.push_str(collection);
+            self.scratch.push(':');
+        }
+        self.scratch.truncate(collection.len() + 1);
     }
 
     /// The name that is put together.
@@ -187,6 +218,9 @@ mod tests {
         assert_eq!(DocKey::new("account", &"alice").unwrap().as_str(), "account:alice");
         assert_eq!(DocKey::new("account", &""), Err(KeyError::Empty("account")));
         let names: Vec<String> = (0..9).map(|id| (id % 6).to_string()).collect();
+        for id in ["", "alice", &"x".repeat(DocKey::MAX_LEN - 8), &"x".repeat(DocKey::MAX_LEN)] {
+            assert_eq!(DocKey::check("account", id), DocKey::of("account", id).map(drop), "{id}");
+        }
         for id in names.iter().chain(&names) {
             let key = DocKey::new("account", id).unwrap();
             assert_eq!(key.as_str(), format!("account:{id}"), "made anew or known");

@@ -6,8 +6,8 @@ use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
     CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Encoded, HashMap, Lease, LookUp,
-    Outcome, ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, commit_lists,
-    limits, sealed,
+    Outcome, ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, Write,
+    commit_lists, limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
@@ -171,23 +171,46 @@ impl State {
             Err(refusal) if checks => return CommitOutcome::Refused(refusal),
             Err(_) => sessions.get_mut(call.id.client),
         };
-        if !all_hold(documents, &reads) && kept(Rule::CompareReads) {
-            return CommitOutcome::Conflict;
+        let version = Version(*last + 1);
+        if !replace_one(documents, &reads, &mut writes, version) {
+            if !all_hold(documents, &reads) && kept(Rule::CompareReads) {
+                return CommitOutcome::Conflict;
+            }
+            let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
+            for write in writes.drain(..).take(legs) {
+                match write.body {
+                    Some(body) => documents.insert(write.key, (version, body)),
+                    None => documents.remove(&write.key),
+                };
+            }
         }
-        *last += 1;
-        let version = Version(*last);
-        let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
-        for write in writes.drain(..).take(legs) {
-            match write.body {
-                Some(body) => documents.insert(write.key, (version, body)),
-                None => documents.remove(&write.key),
-            };
-        }
+        *last = version.0;
         if let Some(session) = session {
             record(session, &call, result.clone());
         }
         commit_lists::put(reads, writes);
         CommitOutcome::Committed(Committed::new(result))
+    }
+}
+
+/// Applies what most commits are, a new body for the one document that was read, with one search for
+/// it. Says whether it was that, and what was read has held.
+fn replace_one(
+    documents: &mut Documents,
+    reads: &[ReadVersion],
+    writes: &mut [Write],
+    version: Version,
+) -> bool {
+    let ([read], [Write { key, body: Some(body) }]) = (reads, writes) else { return false };
+    if read.key != *key {
+        return false;
+    }
+    match documents.get_mut(key) {
+        Some(document) if read.still_holds(Some(document.0)) => {
+            *document = (version, std::mem::take(body));
+            true
+        }
+        _ => false,
     }
 }
 

@@ -179,6 +179,7 @@ fn dispatch(service: &Service) -> TokenStream {
             }
             fn anchor(
                 call: &Self::Write,
+                is_used: bool,
             ) -> ::core::result::Result<
                 ::core::option::Option<__rpc::store::DocKey>, __rpc::store::KeyError
             > {
@@ -232,10 +233,10 @@ fn anchor(method: &Method) -> Option<TokenStream> {
     let before = std::iter::repeat_n(quote!(_,), index);
     let span = arguments[index].ty.span();
     let key = Ident::new("key", span);
-    let name = quote_spanned!(span=> __rpc::DocumentKey::doc_key(#key));
+    let name = quote_spanned!(span=> __rpc::service::anchor(#key, is_used));
     Some(quote! {
         #(#gates)*
-        __Write::#ident((#(#before)* ref #key, ..)) => #name.map(::core::option::Option::Some),
+        __Write::#ident((#(#before)* ref #key, ..)) => #name,
     })
 }
 

@@ -336,6 +336,26 @@ impl Call {
         self.next_at = next_at;
     }
 
+    /// Whether it was sent once, to this endpoint, with nothing out of the usual, and is waited for.
+    #[inline]
+    pub(super) fn is_usual_at(&self, endpoint: EndpointId) -> bool {
+        self.state == CallState::Sent
+            && self.caller == Caller::Waiting
+            && self.endpoint == endpoint
+            && self.attempts == 1
+            && self.rare.is_none()
+    }
+
+    /// Ends it for its waiting caller, who is to be woken.
+    #[inline]
+    pub(super) fn hand_over(&mut self, outcome: CallOutcome, payload: &[u8]) -> Option<Waker> {
+        self.buffer.clear();
+        self.buffer.extend_from_slice(payload);
+        self.state = CallState::Complete;
+        self.outcome = Some(outcome);
+        self.waker.take()
+    }
+
     /// An answer of some kind has come to it.
     #[inline]
     pub(super) fn note_heard(&mut self) {

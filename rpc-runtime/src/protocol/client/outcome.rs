@@ -6,7 +6,7 @@ use super::Core;
 use super::call::{CallOutcome, CallState, Caller};
 use super::endpoint::Link;
 use crate::error::{NotExecuted, Unknown};
-use crate::id::{CallId, MethodId, Seq};
+use crate::id::{CallId, ClientId, MethodId, Seq};
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::time::Time;
@@ -33,8 +33,23 @@ pub(super) struct KeptOutcome {
 }
 
 impl Core {
-    /// How a call ended, once it has.
+    /// The encoded value of a call that has ended with one, and the client under whose number it was
+    /// made; [`poll_call`](Core::poll_call) knows of everything else.
     #[inline]
+    pub(crate) fn take_success(&mut self, seq: Seq) -> Option<(Vec<u8>, ClientId)> {
+        let call = self.ring.get_mut(seq)?;
+        let is_value = matches!(call.outcome, Some(CallOutcome::Success));
+        if call.state != CallState::Complete || !is_value || self.journal.is_some() {
+            return None;
+        }
+        call.outcome = None;
+        let taken = (std::mem::take(&mut call.buffer), call.client);
+        call.vacate();
+        self.ring.trim();
+        Some(taken)
+    }
+
+    /// How a call ended, once it has.
     pub(crate) fn poll_call(&mut self, seq: Seq, waker: &Waker) -> Poll<Settled> {
         let call = self.ring.get_mut(seq).expect("a call's future holds its place");
         let Some(outcome) = call.outcome.take() else {
@@ -211,13 +226,7 @@ impl Core {
         // Whoever gave up and has not looked yet is told the outcome itself.
         let is_untold = call.caller == Caller::GaveUp && call.outcome.is_some();
         match if is_untold { Caller::Waiting } else { call.caller } {
-            Caller::Waiting => {
-                call.buffer.clear();
-                call.buffer.extend_from_slice(payload);
-                call.state = CallState::Complete;
-                call.outcome = Some(outcome);
-                self.wakers.extend(call.waker.take());
-            }
+            Caller::Waiting => self.wakers.extend(call.hand_over(outcome, payload)),
             Caller::GaveUp if !is_named => {
                 let (method, arguments) = (call.method, hash(&call.buffer));
                 let (attempts, payload) = (call.attempts, payload.to_vec());
@@ -233,6 +242,12 @@ impl Core {
                 self.forget_unnamed(seq);
             }
         }
+        self.note_over(seq);
+    }
+
+    /// A call has become complete or vacant: there may be room for others.
+    #[inline]
+    pub(super) fn note_over(&mut self, seq: Seq) {
         if self.ring.note_complete(seq) {
             self.ring.trim();
             if !self.window_waiters.is_empty() {

@@ -5,6 +5,7 @@ use super::call::{CallOutcome, CallState};
 use super::connect::backoff;
 use super::endpoint::{EndpointId, Link};
 use crate::error::{NotExecuted, Refusal, RefusalReason, Unknown};
+use crate::id::Attempt;
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
 use crate::time::Time;
@@ -81,6 +82,9 @@ impl Core {
     ) {
         self.stats.resent_responses += u64::from(header.resend);
         let header = &self.addressed(header);
+        if self.handle_usual(now, id, header, payload) {
+            return;
+        }
         let Some(call) = self.ring.pending_mut(header.seq) else {
             self.stats.dropped_responses += 1;
             return;
@@ -138,6 +142,36 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// What nearly every response is: the value of a call that was sent once, for its waiting caller.
+    /// It does what [`handle_response`](Core::handle_response) would, and looks for the call once. Says
+    /// whether it was that.
+    #[inline]
+    fn handle_usual(
+        &mut self,
+        now: Time,
+        id: EndpointId,
+        header: &ResponseHeader,
+        payload: &[u8],
+    ) -> bool {
+        let is_first = header.attempt == Attempt::FIRST;
+        if header.status != Status::Success || !is_first || self.journal.is_some() {
+            return false;
+        }
+        let Some(call) = self.ring.get_mut(header.seq) else { return false };
+        if !call.is_usual_at(id) {
+            return false;
+        }
+        let endpoint = &mut self.endpoints[usize::from(id.0)];
+        if endpoint.samples(header.seq) {
+            endpoint.add_rtt(call.method, now.micros_since(call.sent_at));
+        }
+        endpoint.in_flight -= 1;
+        self.wakers.extend(call.hand_over(CallOutcome::Success, payload));
+        self.note_unacked(now, id);
+        self.note_over(header.seq);
+        true
     }
 
     /// The call is running: no time-out, and no sign of trouble. It is asked for again, at growing

@@ -28,13 +28,14 @@ use tokio::time::Sleep;
 use self::deferred::DeferredAnswers;
 use self::request::Batch;
 use super::Shared;
-use super::execute::{Backing, Job, JobEnd, PlainEnd, PlainJob};
+use super::execute::{Backing, Job, PlainEnd, PlainJob, Ran};
 use super::sessions::Session;
 use super::stats::Tally;
 use crate::id::Identity;
 use crate::io_buffer::{self, READ_BYTES};
 use crate::protocol::server::Agreement;
 use crate::service::Service;
+use crate::store::Store;
 use crate::time::{Time, WallClock, WallTime};
 use crate::transport::Io;
 use crate::wire::WireError;
@@ -87,8 +88,9 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
     /// Where calls are polled first; reused for every call that ends at once.
     stage: Pin<Box<Option<F>>>,
     plain_stage: Pin<Box<Option<P>>>,
-    /// Lent to each plain call and taken back: to count it up and down for every call is not free.
+    /// Lent to each call and taken back: to count them up and down for every call is not free.
     backing: Option<Arc<Backing<S>>>,
+    store: Option<Arc<dyn Store>>,
     make: M,
     make_plain: N,
     deferred: DeferredAnswers<S>,
@@ -99,7 +101,7 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
 impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
-    F: Future<Output = JobEnd> + Send + 'static,
+    F: Future<Output = Ran<S>> + Send + 'static,
     P: Future<Output = PlainEnd<S>> + Send + 'static,
     M: Fn(Job<S>) -> F,
     N: Fn(PlainJob<S>) -> P,
@@ -127,6 +129,7 @@ where
             stage: Box::pin(None),
             plain_stage: Box::pin(None),
             backing: None,
+            store: None,
             make,
             make_plain,
             deferred: DeferredAnswers::default(),

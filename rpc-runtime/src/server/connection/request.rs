@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use super::super::execute::{Job, JobCall, JobEnd, PlainEnd, PlainJob};
+use super::super::execute::{
+    Backing, Conflict, Job, JobCall, JobEnd, PlainEnd, PlainJob, Ran, Rerun,
+};
 use super::super::sessions::{Run, Session, State};
 use super::{Connection, Moment};
 use crate::id::{ArgumentHash, Attempt, CallId, MethodId, Seq};
@@ -91,7 +93,7 @@ impl<'a> Batch<'a> {
 impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
-    F: Future<Output = JobEnd> + Send + 'static,
+    F: Future<Output = Ran<S>> + Send + 'static,
     P: Future<Output = PlainEnd<S>> + Send + 'static,
     M: Fn(Job<S>) -> F,
     N: Fn(PlainJob<S>) -> P,
@@ -239,51 +241,127 @@ where
             Ok(decoded) => decoded,
             Err(error) => return Some(bad_arguments(&error)),
         };
-        let max_result = self.agreement.max_result();
-        let span = self.span(order);
-        let (call, anchor) = match decoded {
-            Request::Plain(decoded) => {
-                let lent = self.backing.take();
-                let backing = lent.unwrap_or_else(|| Arc::clone(&self.server.backing));
-                let job = PlainJob { backing, decoded, buffer, max_result };
-                let (stage, make) = (&mut self.plain_stage, &self.make_plain);
-                order.task = Task::Running { is_write: false };
-                return match launch(stage, make, job, &span, context) {
-                    Ok(PlainEnd { answer, backing }) => {
-                        self.backing = Some(backing);
-                        Some(answer)
-                    }
-                    Err(parked) => self.park(parked, span, order, None),
-                };
-            }
+        match decoded {
+            Request::Plain(decoded) => self.start_plain(context, order, decoded, buffer),
             Request::Read(decoded) => {
-                let arguments = io_buffer::copy(order.arguments);
-                (JobCall::Read { decoded: Some(decoded), arguments }, None)
+                self.start_job(context, order, moment, JobCall::Read(Some(decoded)), None)
             }
             Request::Write(decoded) => match self.anchor(&decoded) {
                 Ok(anchor) => {
-                    let arguments = io_buffer::copy(order.arguments);
                     let call = self.call_ref(order, moment, anchor.clone());
-                    let retry = order.attempt.is_retry();
-                    let decoded = Some(decoded);
-                    (JobCall::Write { decoded, arguments, call, retry }, Some(anchor))
+                    if order.attempt.is_retry() {
+                        return self.start_retry(context, order, call);
+                    }
+                    let call = JobCall::Write(Some(decoded), call);
+                    self.start_job(context, order, moment, call, Some(anchor))
                 }
-                Err(error) => return Some(bad_arguments(&error)),
+                Err(error) => Some(bad_arguments(&error)),
             },
+        }
+    }
+
+    fn start_plain(
+        &mut self,
+        context: &mut Context<'_>,
+        order: &mut Order<'_>,
+        decoded: S::Plain,
+        buffer: Vec<u8>,
+    ) -> Option<Answer> {
+        order.task = Task::Running { is_write: false };
+        let (backing, max_result) = (self.lend_backing(), self.agreement.max_result());
+        let job = PlainJob { backing, decoded, buffer, max_result };
+        let span = self.span(order);
+        match launch(&mut self.plain_stage, &self.make_plain, job, &span, context) {
+            Ok(PlainEnd { answer, backing }) => {
+                self.backing = Some(backing);
+                Some(answer)
+            }
+            Err(mut parked) => {
+                let running = async move {
+                    let ended = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+                    JobEnd::Answer(ended.answer)
+                };
+                self.park(running, span, order, None)
+            }
+        }
+    }
+
+    /// Runs a write or a read once; it goes on in a task if that does not end it. For a write, with
+    /// its anchor.
+    fn start_job(
+        &mut self,
+        context: &mut Context<'_>,
+        order: &mut Order<'_>,
+        moment: &Moment,
+        call: JobCall<S>,
+        anchor: Option<Option<DocKey>>,
+    ) -> Option<Answer> {
+        order.task = Task::Running { is_write: anchor.is_some() };
+        let (backing, max_result) = (self.lend_backing(), self.agreement.max_result());
+        let store = self.store.take().unwrap_or_else(|| Arc::clone(&self.server.store));
+        let job = Job { backing, store, call, max_result };
+        let span = self.span(order);
+        let parked = match launch(&mut self.stage, &self.make, job, &span, context) {
+            Ok(Ran { end, backing, store }) => {
+                (self.backing, self.store) = (Some(backing), Some(store));
+                match end {
+                    Ok(end) => return self.end_or_defer(order, end),
+                    Err(Conflict) => None,
+                }
+            }
+            Err(parked) => Some(parked),
         };
-        order.task = Task::Running { is_write: matches!(call, JobCall::Write { .. }) };
-        let backing = Arc::clone(&self.server.backing);
-        let job = Job { backing, method: order.method, call, max_result };
-        match launch(&mut self.stage, &self.make, job, &span, context) {
-            Ok(JobEnd::Answer(answer)) => Some(answer),
-            Ok(JobEnd::Deferred(answer)) => {
+        let call = anchor.map(|anchor| self.call_ref(order, moment, anchor));
+        let rerun = self.rerun(order, call.clone());
+        let Some(mut parked) = parked else {
+            return self.park(rerun.after_conflict(), span, order, call);
+        };
+        let running = async move {
+            match poll_fn(|context| poll_stage(parked.as_mut(), context)).await.end {
+                Ok(end) => end,
+                Err(Conflict) => rerun.after_conflict().await,
+            }
+        };
+        self.park(running, span, order, call)
+    }
+
+    fn start_retry(
+        &mut self,
+        context: &mut Context<'_>,
+        order: &mut Order<'_>,
+        call: CallRef,
+    ) -> Option<Answer> {
+        order.task = Task::Running { is_write: true };
+        let span = self.span(order);
+        let mut retry = Box::pin(self.rerun(order, Some(call.clone())).retry());
+        match span.in_scope(|| retry.as_mut().poll(context)) {
+            Poll::Ready(end) => self.end_or_defer(order, end),
+            Poll::Pending => self.park(retry, span, order, Some(call)),
+        }
+    }
+
+    fn end_or_defer(&mut self, order: &Order<'_>, end: JobEnd) -> Option<Answer> {
+        match end {
+            JobEnd::Answer(answer) => Some(answer),
+            JobEnd::Deferred(answer) => {
                 self.deferred.push(&self.server, order.seq, order.run, answer);
                 None
             }
-            Err(parked) => {
-                let record_under = anchor.map(|anchor| self.call_ref(order, moment, anchor));
-                self.park(parked, span, order, record_under)
-            }
+        }
+    }
+
+    fn lend_backing(&mut self) -> Arc<Backing<S>> {
+        self.backing.take().unwrap_or_else(|| Arc::clone(&self.server.backing))
+    }
+
+    /// What runs the call to its end; for a write, with what it is to the store.
+    fn rerun(&self, order: &Order<'_>, call: Option<CallRef>) -> Rerun<S> {
+        Rerun {
+            backing: Arc::clone(&self.server.backing),
+            method: order.method,
+            arguments: io_buffer::copy(order.arguments),
+            call,
+            max_result: self.agreement.max_result(),
         }
     }
 
@@ -317,23 +395,19 @@ where
     }
 
     /// Moves a call that must wait to a task of its own.
-    fn park<R>(
+    fn park(
         &self,
-        mut parked: Pin<Box<Option<R>>>,
+        running: impl Future<Output = JobEnd> + Send + 'static,
         span: tracing::Span,
         order: &Order<'_>,
         call: Option<CallRef>,
-    ) -> Option<Answer>
-    where
-        R: Future<Output: Into<JobEnd> + Send> + Send + 'static,
-    {
+    ) -> Option<Answer> {
         let (seq, run) = (order.seq, order.run);
         let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
         let counted = server.count_running(1);
         let record_under = call.clone();
         let task = async move {
-            let ended = std::future::poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
-            let answer = ended.into().answer().await;
+            let answer = running.await.answer().await;
             drop(counted);
             server.finish(&session, seq, run, answer, record_under).await;
         };
@@ -345,7 +419,7 @@ where
     /// The anchor of a call, if the store has a use for one. That it can be a document's name holds
     /// for every store.
     fn anchor(&self, write: &S::Write) -> Result<Option<DocKey>, KeyError> {
-        Ok(S::anchor(write)?.filter(|_| self.server.uses_anchors))
+        S::anchor(write, self.server.uses_anchors)
     }
 
     fn call_ref(&self, order: &Order<'_>, moment: &Moment, anchor: Option<DocKey>) -> CallRef {
