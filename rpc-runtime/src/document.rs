@@ -65,4 +65,13 @@ pub trait DocumentKey: Display + Send + Sync + Sized {
     fn doc_key(&self) -> Result<DocKey, KeyError> {
         DocKey::of(Self::COLLECTION, self)
     }
+
+    /// As [`doc_key`](DocumentKey::doc_key), but only checked where it is not used.
+    #[doc(hidden)]
+    fn anchor(&self, is_used: bool) -> Result<Option<DocKey>, KeyError> {
+        match is_used {
+            true => self.doc_key().map(Some),
+            false => DocKey::check(Self::COLLECTION, self).map(|()| None),
+        }
+    }
 }

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::future::Future;
 
-use crate::document::DocumentKey;
 use crate::id::MethodId;
 use crate::schema::{Describe, Fingerprint, SchemaWriter};
 use crate::store::{DocKey, KeyError};
@@ -201,18 +200,6 @@ pub enum DecodeError {
 #[derive(Debug, thiserror::Error)]
 #[error("the value cannot be encoded: {0}")]
 pub struct EncodeError(#[from] postcard::Error);
-
-/// The document that an anchor argument names, if that is used: what a generated [`Service::anchor`]
-/// calls.
-///
-/// # Errors
-/// If the argument cannot be a document's name, used or not.
-pub fn anchor<K: DocumentKey>(key: &K, is_used: bool) -> Result<Option<DocKey>, KeyError> {
-    match is_used {
-        true => key.doc_key().map(Some),
-        false => DocKey::check(K::COLLECTION, key).map(|()| None),
-    }
-}
 
 /// Decodes one value (arguments as a tuple, a result, an error) that fills `bytes` to the end.
 ///

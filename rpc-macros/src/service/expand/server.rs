@@ -233,7 +233,7 @@ fn anchor(method: &Method) -> Option<TokenStream> {
     let before = std::iter::repeat_n(quote!(_,), index);
     let span = arguments[index].ty.span();
     let key = Ident::new("key", span);
-    let name = quote_spanned!(span=> __rpc::service::anchor(#key, is_used));
+    let name = quote_spanned!(span=> __rpc::DocumentKey::anchor(#key, is_used));
     Some(quote! {
         #(#gates)*
         __Write::#ident((#(#before)* ref #key, ..)) => #name,
