@@ -129,57 +129,57 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         self.wishes.get_or_insert_with(usual)
     }
 
-    /// Makes the call, if there is room for it.
+    /// Makes a call for which nothing is out of the usual. Gives the encoded arguments back where that
+    /// is not so, if they could be encoded.
     #[inline]
-    fn poll_start(&mut self, context: &mut Context<'_>) -> Poll<Result<T, CallError<E>>> {
+    fn start_usual(&mut self, context: &mut Context<'_>) -> Result<(), Option<Vec<u8>>> {
+        let Stage::Prepared(arguments) = &self.stage else { return Err(None) };
+        if self.wishes.is_some() || self.deadline == 0 {
+            return Err(None);
+        }
         // The arguments are encoded where they lie.
-        match &mut self.stage {
-            Stage::Prepared(arguments) => {
+        let mut encoded = io_buffer::take_message();
+        encode_value(arguments, &mut encoded).map_err(|_| None)?;
+        let (method, kind, deadline) = (self.method, self.kind, self.deadline);
+        let waker = context.waker().clone();
+        let begin = |core: &mut Core| core.start_untimed(method, kind, deadline, encoded, waker);
+        self.note_started(self.client.shared().with(begin).map_err(Some)?);
+        Ok(())
+    }
+
+    /// Makes the call, if there is room for it, however unusual it is.
+    #[cold]
+    fn poll_start(
+        &mut self,
+        context: &mut Context<'_>,
+        encoded: Option<Vec<u8>>,
+    ) -> Poll<Result<T, CallError<E>>> {
+        let polled = match (&mut self.stage, encoded) {
+            (Stage::Prepared(_), Some(encoded)) => self.start_timed(context, encoded, None),
+            (Stage::Prepared(arguments), None) => {
                 let mut encoded = io_buffer::take_message();
                 match encode_value(arguments, &mut encoded) {
-                    Ok(()) => self.start(context, encoded),
+                    Ok(()) => self.start_timed(context, encoded, None),
                     Err(error) => {
                         let reason = NotExecuted::Encode(error.to_string());
                         Poll::Ready(Err(CallError::NotExecuted(reason)))
                     }
                 }
             }
-            Stage::Waiting(arguments, deadline) => {
-                let (arguments, deadline) = (std::mem::take(arguments), *deadline);
-                self.start_timed(context, arguments, Some(deadline))
+            (Stage::Waiting(encoded, deadline), _) => {
+                let (encoded, deadline) = (std::mem::take(encoded), *deadline);
+                self.start_timed(context, encoded, Some(deadline))
             }
-            Stage::InFlight(_) => unreachable!("it has started"),
-            Stage::Over => panic!("a finished call is not polled again"),
-        }
-    }
-
-    /// Hands the encoded call to the core.
-    fn start(
-        &mut self,
-        context: &mut Context<'_>,
-        arguments: Vec<u8>,
-    ) -> Poll<Result<T, CallError<E>>> {
-        let is_usual = self.wishes.is_none() && self.deadline > 0;
-        let started = match is_usual {
-            true => {
-                let (method, kind, deadline) = (self.method, self.kind, self.deadline);
-                let waker = context.waker().clone();
-                let begin =
-                    |core: &mut Core| core.start_untimed(method, kind, deadline, arguments, waker);
-                self.client.shared().with(begin)
-            }
-            false => Err(arguments),
+            (Stage::InFlight(_), _) => unreachable!("it has started"),
+            (Stage::Over, _) => panic!("a finished call is not polled again"),
         };
-        match started {
-            Ok(seq) => {
-                self.note_started(seq);
-                Poll::Pending
-            }
-            Err(arguments) => self.start_timed(context, arguments, None),
+        if polled.is_ready() {
+            self.stage = Stage::Over;
         }
+        polled
     }
 
-    /// As [`start`](Call::start), where something is out of the usual.
+    /// Hands the encoded call to the core, which is told the time.
     fn start_timed(
         &mut self,
         context: &mut Context<'_>,
@@ -266,7 +266,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         Some(value.map_err(|error| bad_response(CallId { client, seq }, &error)))
     }
 
-    #[cold]
+    #[inline(never)]
     fn poll_result(
         &mut self,
         context: &mut Context<'_>,
@@ -311,11 +311,10 @@ impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
                 None => call.poll_result(context, seq),
             };
         }
-        let polled = call.poll_start(context);
-        if polled.is_ready() {
-            call.stage = Stage::Over;
+        match call.start_usual(context) {
+            Ok(()) => Poll::Pending,
+            Err(encoded) => call.poll_start(context, encoded),
         }
-        polled
     }
 }
 
