@@ -205,7 +205,7 @@ pub struct EncodeError(#[from] postcard::Error);
 ///
 /// # Errors
 /// If the bytes are anything else.
-#[inline]
+#[inline(always)]
 pub fn decode_value<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let (value, rest) = postcard::take_from_bytes(bytes)?;
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }

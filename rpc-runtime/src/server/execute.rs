@@ -75,7 +75,9 @@ pub(super) struct PlainJob<S: Service> {
 
 /// How a plain call ended, and what was lent to it.
 pub(super) struct PlainEnd<S> {
-    pub(super) answer: Answer,
+    pub(super) verdict: Result<Verdict, Box<Answer>>,
+    /// The encoded result.
+    pub(super) payload: Vec<u8>,
     pub(super) backing: Arc<Backing<S>>,
 }
 
@@ -197,24 +199,27 @@ impl<S: Service> Rerun<S> {
 impl<S: Service> PlainJob<S> {
     /// Runs the call to its end.
     #[allow(clippy::manual_async_fn)]
-    pub(super) fn run(self) -> impl Future<Output = PlainEnd<S>> + Send + 'static {
+    pub(super) fn run(mut self) -> impl Future<Output = PlainEnd<S>> + Send + 'static {
         async move {
             let ended = {
                 let mut business = pin!(self.backing.service.plain(self.decoded));
                 std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
             };
-            let encoded = match ended {
-                Ok(response) => encode::<S>(&response, self.buffer, self.max_result),
-                Err(panic) => Err(refusal(RunFailure::Panic(panic))),
+            let verdict = match ended {
+                Ok(response) => encode::<S>(&response, &mut self.buffer, self.max_result),
+                Err(panic) => Err(Box::new(refusal(RunFailure::Panic(panic)))),
             };
-            let answer = match encoded {
-                Ok((verdict, payload)) => {
-                    Answer::Tentative(status_of(verdict), Payload::Owned(payload))
-                }
-                Err(refused) => refused,
-            };
-            PlainEnd { answer, backing: self.backing }
+            PlainEnd { verdict, payload: self.buffer, backing: self.backing }
         }
+    }
+}
+
+/// The answer to a plain call.
+#[inline]
+pub(super) fn plain_answer(verdict: Result<Verdict, Box<Answer>>, payload: Vec<u8>) -> Answer {
+    match verdict {
+        Ok(verdict) => Answer::Tentative(status_of(verdict), Payload::Owned(payload)),
+        Err(refused) => *refused,
     }
 }
 
@@ -261,19 +266,20 @@ impl<S: Service> Run<'_, S> {
                 std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
             };
             let (store, signal, mut lists) = tx.into_parts();
+            let mut payload = io_buffer::take_message();
             let encoded = match ended {
-                Ok(response) => encode::<S>(&response, io_buffer::take_message(), self.max_result),
-                Err(failure) => Err(refusal(failure)),
+                Ok(response) => encode::<S>(&response, &mut payload, self.max_result),
+                Err(failure) => Err(Box::new(refusal(failure))),
             };
-            let (verdict, payload) = match encoded {
-                Ok(encoded) => encoded,
+            let verdict = match encoded {
+                Ok(verdict) => verdict,
                 // Were a retry only refused, its call could stay unknown for ever.
-                Err(Answer::Refused(reason, _)) if is_retry && !reason.is_passing() => {
+                Err(refused) if is_retry && is_final(&refused) => {
                     let outcome = Outcome::Aborted(AbortReason::Failed);
                     let recording = record(Arc::clone(&store), call.clone(), outcome);
                     return (Ok(JobEnd::Answer(Box::pin(recording).await)), store);
                 }
-                Err(refused) => return (Ok(JobEnd::Answer(refused)), store),
+                Err(refused) => return (Ok(JobEnd::Answer(*refused)), store),
             };
             if verdict == Verdict::BusinessError {
                 lists.writes.clear();
@@ -319,13 +325,14 @@ impl<S: Service> Run<'_, S> {
                 std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
             };
             let (store, signal, lists) = view.into_parts();
+            let mut payload = Vec::new();
             let encoded = match ended {
-                Ok(response) => encode::<S>(&response, Vec::new(), self.max_result),
-                Err(failure) => Err(refusal(failure)),
+                Ok(response) => encode::<S>(&response, &mut payload, self.max_result),
+                Err(failure) => Err(Box::new(refusal(failure))),
             };
-            let (verdict, payload) = match encoded {
-                Ok(encoded) => encoded,
-                Err(refused) => return (Ok(JobEnd::Answer(refused)), store),
+            let verdict = match encoded {
+                Ok(verdict) => verdict,
+                Err(refused) => return (Ok(JobEnd::Answer(*refused)), store),
             };
             let end = tentative(&*store, &lists.reads, verdict, Payload::Owned(payload)).await;
             Spare::put([signal, polled], lists);
@@ -351,22 +358,30 @@ async fn tentative(
     Ok(JobEnd::Answer(Answer::Tentative(status_of(verdict), payload)))
 }
 
+/// Appends the encoded result to an empty buffer. Why there is none is boxed, so that the usual is a
+/// word.
 fn encode<S: Service>(
     response: &S::Response,
-    mut buffer: Vec<u8>,
+    buffer: &mut Vec<u8>,
     max_result: usize,
-) -> Result<(Verdict, Vec<u8>), Answer> {
-    let verdict = S::encode(response, &mut buffer).map_err(|error| {
-        Answer::Refused(RefusalReason::Failed, format!("the result is not encodable: {error}"))
+) -> Result<Verdict, Box<Answer>> {
+    let verdict = S::encode(response, buffer).map_err(|error| {
+        let message = format!("the result is not encodable: {error}");
+        Box::new(Answer::Refused(RefusalReason::Failed, message))
     })?;
     if buffer.len() > max_result {
         let message = format!(
             "the result is {} bytes, the client takes at most {max_result}: return less, or raise its max_frame_bytes",
             buffer.len(),
         );
-        return Err(Answer::Refused(RefusalReason::TooLarge, message));
+        return Err(Box::new(Answer::Refused(RefusalReason::TooLarge, message)));
     }
-    Ok((verdict, buffer))
+    Ok(verdict)
+}
+
+/// Whether another attempt would be refused as well.
+fn is_final(refused: &Answer) -> bool {
+    matches!(refused, Answer::Refused(reason, _) if !reason.is_passing())
 }
 
 fn answer_of(committed: Result<CommitOutcome, StoreError>) -> Result<Answer, Conflict> {

@@ -40,8 +40,9 @@ impl<R> CallTable<R> {
         }
     }
 
+    /// As [`handle_finished`](CallTable::handle_finished), for an answer that was not recorded.
     #[inline]
-    fn handle_tentative(
+    pub(crate) fn handle_tentative(
         &mut self,
         now: Time,
         seq: Seq,
@@ -108,7 +109,7 @@ impl<R> CallTable<R> {
     }
 
     /// Keeps an outcome until it is acknowledged, and sends it.
-    #[inline]
+    #[inline(always)]
     fn finish(&mut self, now: Time, seq: Seq, committed: bool, status: Status, payload: Payload) {
         let index = (seq.0 - self.base.0) as usize;
         let slot = &mut self.slots[index];

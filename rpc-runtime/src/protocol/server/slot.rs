@@ -110,6 +110,13 @@ pub(crate) enum Answer {
     Unknown(String),
 }
 
+/// No bytes.
+impl Default for Payload {
+    fn default() -> Payload {
+        Payload::Owned(Vec::new())
+    }
+}
+
 impl Payload {
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {

@@ -338,20 +338,23 @@ impl<R> CallTable<R> {
         self.next_run = run.next();
         self.running += 1;
         self.next_deadline = self.next_deadline.min(request.deadline);
-        let running = Slot::Running(Running {
-            hash: request.hash,
-            kind: request.kind,
-            stage,
-            run,
-            run_attempt: request.attempt,
-            latest: request.attempt,
-            received: now,
-            deadline: request.deadline,
-            handle: None,
-        });
+        let running = || {
+            Slot::Running(Running {
+                hash: request.hash,
+                kind: request.kind,
+                stage,
+                run,
+                run_attempt: request.attempt,
+                latest: request.attempt,
+                received: now,
+                deadline: request.deadline,
+                handle: None,
+            })
+        };
         match self.slot_mut(request.seq) {
-            Some(slot) => *slot = running,
-            None => self.slots.push_back(running),
+            Some(slot) => *slot = running(),
+            // Made where it is to lie: to be moved, it would have to be waited for.
+            None => self.slots.extend(std::iter::once_with(running)),
         }
         run
     }

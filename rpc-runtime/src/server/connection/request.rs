@@ -13,7 +13,7 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use super::super::execute::{
-    Backing, Conflict, Job, JobCall, JobEnd, PlainEnd, PlainJob, Ran, Rerun,
+    Backing, Conflict, Job, JobCall, JobEnd, PlainEnd, PlainJob, Ran, Rerun, plain_answer,
 };
 use super::super::sessions::{Run, Session, State};
 use super::{Connection, Moment};
@@ -48,6 +48,20 @@ struct Order<'a> {
     age: Duration,
     run: RunNumber,
     task: Task,
+}
+
+/// Where the answer to an order goes: it is written there once, since whatever is moved right after it
+/// was written is waited for.
+struct Place<'b> {
+    index: usize,
+    answers: &'b mut Vec<(usize, Answer)>,
+}
+
+impl Place<'_> {
+    #[inline]
+    fn put(&mut self, answer: Answer) {
+        self.answers.push((self.index, answer));
+    }
 }
 
 /// What is to be done for a request.
@@ -177,19 +191,28 @@ where
             // Of what the panic has left, nothing is used again.
             let mut run_rest = || self.run_all(context, moment, orders, answers, &mut next);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut run_rest)) {
-                let answer = panicked(&orders[next - 1], &*panic);
-                self.tally.count(&answer);
-                answers.push((next - 1, answer));
+                answers.push((next - 1, panicked(&orders[next - 1], &*panic)));
             }
         }
         let mut state = session.lock();
         let mut must_record = Vec::new();
-        for (index, answer) in answers.drain(..) {
-            let (seq, run) = (orders[index].seq, orders[index].run);
-            if let Some(due) = state.table.handle_finished(moment.now, seq, run, answer) {
-                must_record.push((index, due));
-            }
+        for (index, answer) in answers.iter_mut() {
+            self.tally.count(answer);
+            let (seq, run) = (orders[*index].seq, orders[*index].run);
+            let due = match answer {
+                // From where it lies to where it is kept.
+                Answer::Tentative(status, payload) => {
+                    let payload = std::mem::take(payload);
+                    state.table.handle_tentative(moment.now, seq, run, *status, payload)
+                }
+                other => {
+                    let answer = std::mem::replace(other, Answer::Unknown(String::new()));
+                    state.table.handle_finished(moment.now, seq, run, answer)
+                }
+            };
+            must_record.extend(due.map(|due| (*index, due)));
         }
+        answers.clear();
         if !must_record.is_empty() {
             drop(state);
             for (index, (run, outcome)) in must_record {
@@ -215,10 +238,8 @@ where
             *next += 1;
             match std::mem::replace(&mut order.task, Task::Decoding) {
                 Task::Run(buffer) => {
-                    if let Some(answer) = self.start(context, order, moment, buffer) {
-                        self.tally.count(&answer);
-                        answers.push((index, answer));
-                    }
+                    let to = &mut Place { index, answers };
+                    self.start(context, order, moment, buffer, to);
                 }
                 Task::Record(outcome) => self.record(order, moment, order.run, *outcome),
                 Task::Decoding | Task::Running { .. } => unreachable!("each is begun once"),
@@ -233,30 +254,28 @@ where
         order: &mut Order<'_>,
         moment: &Moment,
         buffer: Vec<u8>,
-    ) -> Option<Answer> {
+        to: &mut Place<'_>,
+    ) {
         if let Some(refused) = self.refusal() {
-            return Some(refused);
+            return to.put(refused);
         }
-        let decoded = match S::decode(order.method, order.arguments) {
-            Ok(decoded) => decoded,
-            Err(error) => return Some(bad_arguments(&error)),
-        };
-        match decoded {
-            Request::Plain(decoded) => self.start_plain(context, order, decoded, buffer),
-            Request::Read(decoded) => {
-                self.start_job(context, order, moment, JobCall::Read(Some(decoded)), None)
+        match S::decode(order.method, order.arguments) {
+            Ok(Request::Plain(decoded)) => self.start_plain(context, order, decoded, buffer, to),
+            Ok(Request::Read(decoded)) => {
+                self.start_job(context, order, moment, JobCall::Read(Some(decoded)), None, to);
             }
-            Request::Write(decoded) => match self.anchor(&decoded) {
+            Ok(Request::Write(decoded)) => match self.anchor(&decoded) {
                 Ok(anchor) => {
                     let call = self.call_ref(order, moment, anchor.clone());
                     if order.attempt.is_retry() {
-                        return self.start_retry(context, order, call);
+                        return self.start_retry(context, order, call, to);
                     }
                     let call = JobCall::Write(Some(decoded), call);
-                    self.start_job(context, order, moment, call, Some(anchor))
+                    self.start_job(context, order, moment, call, Some(anchor), to);
                 }
-                Err(error) => Some(bad_arguments(&error)),
+                Err(error) => to.put(bad_arguments(&error)),
             },
+            Err(error) => to.put(bad_arguments(&error)),
         }
     }
 
@@ -266,22 +285,24 @@ where
         order: &mut Order<'_>,
         decoded: S::Plain,
         buffer: Vec<u8>,
-    ) -> Option<Answer> {
+        to: &mut Place<'_>,
+    ) {
         order.task = Task::Running { is_write: false };
         let (backing, max_result) = (self.lend_backing(), self.agreement.max_result());
         let job = PlainJob { backing, decoded, buffer, max_result };
         let span = self.span(order);
         match launch(&mut self.plain_stage, &self.make_plain, job, &span, context) {
-            Ok(PlainEnd { answer, backing }) => {
+            Poll::Ready(PlainEnd { verdict, payload, backing }) => {
                 self.backing = Some(backing);
-                Some(answer)
+                to.put(plain_answer(verdict, payload));
             }
-            Err(mut parked) => {
+            Poll::Pending => {
+                let mut parked = std::mem::replace(&mut self.plain_stage, Box::pin(None));
                 let running = async move {
                     let ended = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
-                    JobEnd::Answer(ended.answer)
+                    JobEnd::Answer(plain_answer(ended.verdict, ended.payload))
                 };
-                self.park(running, span, order, None)
+                self.park(running, span, order, None);
             }
         }
     }
@@ -295,21 +316,22 @@ where
         moment: &Moment,
         call: JobCall<S>,
         anchor: Option<Option<DocKey>>,
-    ) -> Option<Answer> {
+        to: &mut Place<'_>,
+    ) {
         order.task = Task::Running { is_write: anchor.is_some() };
         let (backing, max_result) = (self.lend_backing(), self.agreement.max_result());
         let store = self.store.take().unwrap_or_else(|| Arc::clone(&self.server.store));
         let job = Job { backing, store, call, max_result };
         let span = self.span(order);
         let parked = match launch(&mut self.stage, &self.make, job, &span, context) {
-            Ok(Ran { end, backing, store }) => {
+            Poll::Ready(Ran { end, backing, store }) => {
                 (self.backing, self.store) = (Some(backing), Some(store));
                 match end {
-                    Ok(end) => return self.end_or_defer(order, end),
+                    Ok(end) => return self.end_or_defer(order, end, to),
                     Err(Conflict) => None,
                 }
             }
-            Err(parked) => Some(parked),
+            Poll::Pending => Some(std::mem::replace(&mut self.stage, Box::pin(None))),
         };
         let call = anchor.map(|anchor| self.call_ref(order, moment, anchor));
         let rerun = self.rerun(order, call.clone());
@@ -330,22 +352,22 @@ where
         context: &mut Context<'_>,
         order: &mut Order<'_>,
         call: CallRef,
-    ) -> Option<Answer> {
+        to: &mut Place<'_>,
+    ) {
         order.task = Task::Running { is_write: true };
         let span = self.span(order);
         let mut retry = Box::pin(self.rerun(order, Some(call.clone())).retry());
         match span.in_scope(|| retry.as_mut().poll(context)) {
-            Poll::Ready(end) => self.end_or_defer(order, end),
+            Poll::Ready(end) => self.end_or_defer(order, end, to),
             Poll::Pending => self.park(retry, span, order, Some(call)),
         }
     }
 
-    fn end_or_defer(&mut self, order: &Order<'_>, end: JobEnd) -> Option<Answer> {
+    fn end_or_defer(&mut self, order: &Order<'_>, end: JobEnd, to: &mut Place<'_>) {
         match end {
-            JobEnd::Answer(answer) => Some(answer),
+            JobEnd::Answer(answer) => to.put(answer),
             JobEnd::Deferred(answer) => {
                 self.deferred.push(&self.server, order.seq, order.run, answer);
-                None
             }
         }
     }
@@ -401,7 +423,7 @@ where
         span: tracing::Span,
         order: &Order<'_>,
         call: Option<CallRef>,
-    ) -> Option<Answer> {
+    ) {
         let (seq, run) = (order.seq, order.run);
         let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
         let counted = server.count_running(1);
@@ -413,7 +435,6 @@ where
         };
         let task = tokio::spawn(task.instrument(span)).abort_handle();
         self.session.with(|state| state.table.handle_started(seq, run, Run { task, call }));
-        None
     }
 
     /// The anchor of a call, if the store has a use for one. That it can be a document's name holds
@@ -456,20 +477,18 @@ where
     }
 }
 
-/// Polls a call once. One that must wait is handed back, and leaves a new stage behind. One that is
-/// over holds nothing any more, and stays until the next.
+/// Polls a call once. One that is over holds nothing any more, and stays on its stage until the next.
+#[inline]
 fn launch<J, F: Future>(
     stage: &mut Pin<Box<Option<F>>>,
     make: impl Fn(J) -> F,
     job: J,
     span: &tracing::Span,
     context: &mut Context<'_>,
-) -> Result<F::Output, Pin<Box<Option<F>>>> {
+) -> Poll<F::Output> {
     stage.set(Some(make(job)));
-    match span.in_scope(|| poll_stage(stage.as_mut(), context)) {
-        Poll::Ready(answer) => Ok(answer),
-        Poll::Pending => Err(std::mem::replace(stage, Box::pin(None))),
-    }
+    let _entered = span.enter();
+    poll_stage(stage.as_mut(), context)
 }
 
 fn poll_stage<F: Future>(stage: Pin<&mut Option<F>>, context: &mut Context<'_>) -> Poll<F::Output> {
