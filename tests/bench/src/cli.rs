@@ -50,23 +50,7 @@ enum Command {
     },
     /// As `load`, with many connections.
     #[command(hide = true)]
-    Crowd {
-        #[arg(long)]
-        address: String,
-        #[arg(long)]
-        connections: usize,
-        #[arg(long)]
-        accounts: u64,
-        #[arg(long)]
-        in_flight: usize,
-        #[arg(long)]
-        millis: u64,
-        #[arg(long)]
-        core: usize,
-        /// The hand-written client.
-        #[arg(long)]
-        bare: bool,
-    },
+    Crowd(growth::crowd::Arguments),
     /// Measures the tail: a server that is slow at times, hedged; and twice too many calls.
     Tail(tail::Arguments),
     /// Measures how long a server's death is noticed by its callers.
@@ -146,13 +130,9 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
             usage::tell_when_asked();
             runtime()?.block_on(growth::server::serve(durable, accounts, records))
         }
-        Command::Crowd { address, connections, accounts, in_flight, millis, core, bare } => {
-            pin(core);
-            let time = Duration::from_millis(millis);
-            if bare {
-                return tell(growth::crowd::load_bare(&address, connections, in_flight, time));
-            }
-            tell(growth::crowd::load(&address, connections, accounts, in_flight, time))
+        Command::Crowd(arguments) => {
+            pin(arguments.core);
+            local_runtime()?.block_on(growth::crowd::run(&arguments))
         }
         #[cfg(feature = "failover")]
         Command::Failover(arguments) => failover::run(&arguments),

@@ -12,20 +12,48 @@ use crate::load::{Figures, drive};
 /// Connections that are made at once: below what a listener's queue holds.
 const CONNECTING: usize = 64;
 
-/// Connects, then makes writes by turns on all connections, to accounts drawn by chance.
-pub(crate) async fn load(
-    address: &str,
+/// What a crowd does.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[arg(long)]
+    address: String,
+    #[arg(long)]
     connections: usize,
+    #[arg(long)]
     accounts: u64,
+    #[arg(long)]
     in_flight: usize,
-    time: Duration,
-) -> Result<Figures, Box<dyn Error>> {
+    #[arg(long)]
+    millis: u64,
+    /// Calls that each connection makes by itself before any is measured: the first ones make room
+    /// that later ones find.
+    #[arg(long)]
+    first_calls: usize,
+    #[arg(long)]
+    pub(crate) core: usize,
+    /// The hand-written client.
+    #[arg(long)]
+    bare: bool,
+}
+
+/// Makes calls, and tells what it took.
+pub(crate) async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if arguments.bare { load_bare(arguments).await } else { load(arguments).await }
+}
+
+/// Connects, then makes writes by turns on all connections, to accounts drawn by chance.
+async fn load(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let &Arguments { connections, accounts, in_flight, first_calls, .. } = arguments;
     let mut clients: Vec<WorkClient> = Vec::with_capacity(connections);
     while clients.len() < connections {
         let connecting = (0..CONNECTING.min(connections - clients.len())).map(|_| {
-            let address = address.to_owned();
+            let address = arguments.address.clone();
             tokio::task::spawn_local(async move {
-                ours::connect(&address).await.map_err(|error| error.to_string())
+                let client = ours::connect(&address).await.map_err(|error| error.to_string())?;
+                for call in 0..first_calls {
+                    ours::write_to(&client, account_name(call as u64 % accounts)).await;
+                }
+                Ok::<_, String>(client)
             })
         });
         for client in connecting.collect::<Vec<_>>() {
@@ -34,14 +62,23 @@ pub(crate) async fn load(
     }
     let clients = Rc::new(Turns { of: clients, next: Cell::new(0) });
     let random = Rc::new(RefCell::new(fastrand::Rng::with_seed(1)));
-    drive(in_flight, time, |_| {
+    let figures = drive(in_flight, Duration::from_millis(arguments.millis), |_| {
         let (clients, random) = (Rc::clone(&clients), Rc::clone(&random));
         async move || {
             let account = random.borrow_mut().u64(..accounts);
             ours::write_to(clients.next(), account_name(account)).await;
         }
-    })
-    .await
+    });
+    tell(&figures.await?).await
+}
+
+/// Prints the figures and keeps the connections until it is killed or nobody listens: the end of
+/// thousands of them is work for the server, and no call's.
+async fn tell(figures: &Figures) -> Result<(), Box<dyn Error>> {
+    println!("{}", serde_json::to_string(figures)?);
+    let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
+    ended.await??;
+    Ok(())
 }
 
 /// Connections that are used by turns.
@@ -59,20 +96,20 @@ impl<C> Turns<C> {
 }
 
 /// As [`load`], with the hand-written client.
-pub(crate) async fn load_bare(
-    address: &str,
-    connections: usize,
-    in_flight: usize,
-    time: Duration,
-) -> Result<Figures, Box<dyn Error>> {
-    let mut clients = Vec::with_capacity(connections);
-    while clients.len() < connections {
-        clients.push(limit::connect(address).await?);
+async fn load_bare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let mut clients = Vec::with_capacity(arguments.connections);
+    while clients.len() < arguments.connections {
+        let client = limit::connect(&arguments.address).await?;
+        for _ in 0..arguments.first_calls {
+            limit::call(&client).await;
+        }
+        clients.push(client);
     }
     let clients = Rc::new(Turns { of: clients, next: Cell::new(0) });
-    drive(in_flight, time, |_| {
+    let time = Duration::from_millis(arguments.millis);
+    let figures = drive(arguments.in_flight, time, |_| {
         let clients = Rc::clone(&clients);
         async move || limit::call(clients.next()).await
-    })
-    .await
+    });
+    tell(&figures.await?).await
 }

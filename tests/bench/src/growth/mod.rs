@@ -62,6 +62,8 @@ struct Case {
     connections: usize,
     /// At most one call in flight on each connection: there are more of them if need be.
     spread: bool,
+    /// Calls that each connection makes before any is measured.
+    first_calls: usize,
     accounts: u64,
     records: u64,
 }
@@ -88,8 +90,15 @@ struct Measured {
     rates: Vec<f64>,
 }
 
-const SMALL: Case =
-    Case { durable: false, bare: false, connections: 1, spread: false, accounts: 64, records: 0 };
+const SMALL: Case = Case {
+    durable: false,
+    bare: false,
+    connections: 1,
+    spread: false,
+    first_calls: 4,
+    accounts: 64,
+    records: 0,
+};
 
 /// Measures, prints tables as Markdown, draws a plot.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -274,7 +283,8 @@ fn crowd(
         .args(["crowd", "--core", &CLIENT_CORE.to_string(), "--address", address])
         .args(["--connections", &connections.to_string()])
         .args(["--accounts", &case.accounts.to_string()])
-        .args(["--in-flight", &in_flight.to_string(), "--millis", &millis.to_string()]);
+        .args(["--in-flight", &in_flight.to_string(), "--millis", &millis.to_string()])
+        .args(["--first-calls", &case.first_calls.to_string()]);
     if case.bare {
         command.arg("--bare");
     }
@@ -294,7 +304,7 @@ struct Memory {
 fn memory(count: u64) -> Result<Memory, Box<dyn Error>> {
     let mut server = start(&Program::counting()?, SMALL)?;
     // What the first connections leave behind, buffers and tables, is not theirs.
-    let idle = |connections| Case { connections, accounts: 1, ..SMALL };
+    let idle = |connections| Case { connections, first_calls: 0, accounts: 1, ..SMALL };
     drop(crowd(&Program::this()?, &server.address, idle(10), IN_FLIGHT, 50)?);
     let before = settled(&mut server)?;
     let crowd = crowd(&Program::this()?, &server.address, idle(count as usize), IN_FLIGHT, 50)?;
