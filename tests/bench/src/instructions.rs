@@ -85,6 +85,57 @@ pub(crate) fn collected(said: &str) -> Option<f64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
+/// The count of a program that is [counted when told](Program::counted_when_told).
+pub(crate) struct Counter<'a> {
+    process: u32,
+    prefix: &'a str,
+    before: f64,
+}
+
+impl<'a> Counter<'a> {
+    /// Counts from here on, in all threads.
+    pub(crate) fn on(process: u32, prefix: &'a str) -> Result<Counter<'a>, Box<dyn Error>> {
+        let mut counter = Counter { process, prefix, before: 0.0 };
+        counter.control(&["--instr=on"])?;
+        counter.before = counter.count()?;
+        Ok(counter)
+    }
+
+    /// The instructions since then; counts no longer, so that what comes next is faster.
+    pub(crate) fn off(self) -> Result<f64, Box<dyn Error>> {
+        let all = self.count()?;
+        self.control(&["--instr=off"])?;
+        Ok(all - self.before)
+    }
+
+    fn count(&self) -> Result<f64, Box<dyn Error>> {
+        let said = self.control(&["-e"])?;
+        totals(&said).ok_or_else(|| format!("valgrind tells no totals: {said}").into())
+    }
+
+    fn control(&self, what: &[&str]) -> Result<String, Box<dyn Error>> {
+        let mut control = Command::new("callgrind_control");
+        control.arg(format!("--vgdb-prefix={}", self.prefix)).args(what);
+        let output = control.arg(self.process.to_string()).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() && said.starts_with("PID") {
+            Ok(said)
+        } else {
+            let error = String::from_utf8_lossy(&output.stderr);
+            Err(format!("valgrind cannot be told {what:?}: {said}{error}").into())
+        }
+    }
+}
+
+/// The figures below `Totals:`, a line for each thread: `Th 1  1,234`; their sum.
+fn totals(said: &str) -> Option<f64> {
+    let (_, lines) = said.split_once("Totals:")?;
+    let threads = lines.lines().filter(|line| line.trim_start().starts_with("Th "));
+    let counts = threads
+        .map(|line| line.split_ascii_whitespace().last()?.replace(',', "").parse::<f64>().ok());
+    counts.reduce(|sum, count| Some(sum? + count?))?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +145,13 @@ mod tests {
         let said = "==7== Events    : Ir\n==7== Collected : 123456\n==7==\n";
         assert_eq!(collected(said), Some(123_456.0));
         assert_eq!(collected("==7== nothing"), None);
+    }
+
+    #[test]
+    fn the_totals_of_a_running_program_are_read() {
+        let said = "PID 7: rpc-bench serve\n\n  Totals:         Ir \n   Th 1  1,234,567 \n   Th 3      1,000 \n\n";
+        assert_eq!(totals(said), Some(1_235_567.0));
+        assert_eq!(totals("PID 7: rpc-bench\n  Totals:  Ir \n"), None);
+        assert_eq!(totals("PID 7: rpc-bench\n  No information available"), None);
     }
 }

@@ -19,14 +19,14 @@ pub(crate) const CLIENT_CORE: usize = 1;
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     path: PathBuf,
-    /// Where valgrind, which then runs it, writes what it has counted.
-    counted_in: Option<PathBuf>,
+    /// How valgrind is told to count, if it is to run it.
+    counted: Option<Vec<String>>,
 }
 
 impl Program {
     /// This one.
     pub(crate) fn this() -> Result<Program, Box<dyn Error>> {
-        Ok(Program { path: std::env::current_exe()?, counted_in: None })
+        Ok(Program { path: std::env::current_exe()?, counted: None })
     }
 
     /// The one that counts allocations, built if it is not there.
@@ -42,7 +42,7 @@ impl Program {
         let built = build.status().is_ok_and(|status| status.success());
         let path = std::env::current_exe()?.with_file_name("rpc-bench-counting");
         if built && path.is_file() {
-            Ok(Program { path, counted_in: None })
+            Ok(Program { path, counted: None })
         } else {
             Err(format!("could not make the program that counts allocations: {build:?}").into())
         }
@@ -50,14 +50,21 @@ impl Program {
 
     /// The same, run by valgrind, which writes there how many instructions that took.
     pub(crate) fn counted_in(mut self, log: &Path) -> Program {
-        self.counted_in = Some(log.to_owned());
+        self.counted = Some(vec![format!("--log-file={}", log.display())]);
+        self
+    }
+
+    /// The same, run by valgrind, which counts when it is told to, by way of files that begin so.
+    pub(crate) fn counted_when_told(mut self, prefix: &str) -> Program {
+        let quiet = ["-q".to_owned(), "--instr-atstart=no".to_owned()];
+        self.counted = Some([&quiet[..], &[format!("--vgdb-prefix={prefix}")]].concat());
         self
     }
 
     pub(crate) fn command(&self) -> Command {
-        let Some(log) = &self.counted_in else { return Command::new(&self.path) };
+        let Some(options) = &self.counted else { return Command::new(&self.path) };
         let mut command = instructions::valgrind();
-        command.arg(format!("--log-file={}", log.display())).arg(&self.path);
+        command.args(options).arg(&self.path);
         command
     }
 }

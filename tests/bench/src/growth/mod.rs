@@ -6,10 +6,12 @@
 //! | `mod.rs` | the cases, and the tables |
 //! | `server.rs` | a server whose store is filled beforehand |
 //! | `crowd.rs` | many clients, a fixed load |
+//! | `instructions.rs` | the work per call, whatever the caches hold |
 //! | `by_hand.rs` | a hash map and the engine at the same sizes: what growth costs anyone |
 
 mod by_hand;
 pub(crate) mod crowd;
+mod instructions;
 pub(crate) mod server;
 
 use std::error::Error;
@@ -51,6 +53,9 @@ pub(crate) struct Arguments {
     /// Where the plot is drawn; none if it is not given.
     #[arg(long)]
     plot: Option<PathBuf>,
+    /// Counts the server's instructions, too, with valgrind: some minutes more.
+    #[arg(long)]
+    instructions: bool,
 }
 
 /// What a server is filled with, and how it is called.
@@ -66,6 +71,13 @@ struct Case {
     first_calls: usize,
     accounts: u64,
     records: u64,
+}
+
+impl Case {
+    /// A size as it is with so many calls in flight.
+    fn shown(self, size: u64, in_flight: usize) -> u64 {
+        if self.spread { size.max(in_flight as u64) } else { size }
+    }
 }
 
 /// One thing that grows.
@@ -104,7 +116,8 @@ const SMALL: Case = Case {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let part = if arguments.quick { 100 } else { 1 };
     let all = series(part);
-    let bar = progress(all.len() * 2 * arguments.rounds as usize + 2);
+    let counting = if arguments.instructions { 1 } else { 0 };
+    let bar = progress(all.len() * 2 * (arguments.rounds as usize + counting) + 2);
     let load = load_average();
     let mut found: Vec<[Found; LOADS.len()]> = all.iter().map(|_| Default::default()).collect();
     for _ in 0..arguments.rounds {
@@ -122,6 +135,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     bar.set_message("memory");
     let memory = memory(10_000 / part)?;
+    let counts = if arguments.instructions { instructions::measure(&all, &bar)? } else { None };
     bar.finish_and_clear();
     println!(
         "Medians of {} rounds of {} ms, {LONGER} times as long for the embedded store with \
@@ -129,6 +143,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         arguments.rounds, arguments.millis
     );
     let groups = print(&all, &found);
+    match counts {
+        Some(counts) => instructions::print(&all, &counts),
+        None if arguments.instructions => {
+            println!("Instructions were not counted: there is no valgrind.\n")
+        }
+        None => {}
+    }
     print_by_hand(1_000_000 / part)?;
     print_memory(&memory, 10_000 / part);
     if let Some(path) = &arguments.plot {
@@ -194,12 +215,10 @@ fn print(all: &[Series], found: &[[Found; LOADS.len()]]) -> Vec<svg::Group> {
             let growth = median(pairs.map(|(large, small)| large / small));
             let shown = [("small", small, 1.0), ("large", large, growth)];
             for ((name, measured, ratio), size) in shown.into_iter().zip(series.sizes) {
-                let case = (series.case)(size);
-                let size = if case.spread { size.max(*in_flight as u64) } else { size };
                 println!(
                     "| {} | {in_flight} | {} | {} | {:.2} | {ratio:.2} | {} |",
                     series.what,
-                    thousands(size as f64),
+                    thousands((series.case)(size).shown(size, *in_flight) as f64),
                     thousands(middle(&measured.rates)),
                     middle(&measured.costs),
                     verdict(ratio <= FLAT),
