@@ -3,12 +3,60 @@
 use std::error::Error;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 
+use crate::process::{Load, Program, Server};
+use crate::work::Contender;
+
+/// How much longer the longer run is.
+const LONGER: u32 = 4;
+/// Until a server has seen the end of a client.
+const ENDING: Duration = Duration::from_millis(50);
+
+/// What a call takes: on the client, on the server. A run is counted, and a longer one: what the longer
+/// one takes more, its additional calls take, and neither the start nor the end of a client.
+pub(crate) fn per_call(
+    contender: Contender,
+    in_flight: usize,
+    time: Duration,
+) -> Result<[f64; 2], Box<dyn Error>> {
+    let [short, long] = [time, time * LONGER].map(|time| Counted::run(contender, in_flight, time));
+    let (short, long) = (short?, long?);
+    let calls = long.calls - short.calls;
+    Ok([(long.client - short.client) / calls, (long.server - short.server) / calls])
+}
+
+/// What one run has taken.
+struct Counted {
+    calls: f64,
+    client: f64,
+    server: f64,
+}
+
+impl Counted {
+    fn run(
+        contender: Contender,
+        in_flight: usize,
+        time: Duration,
+    ) -> Result<Counted, Box<dyn Error>> {
+        let program = Program::this()?;
+        let server = Server::start(&program, contender)?;
+        let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
+        let of_client = Count::attach(load.id())?;
+        let of_server = Count::attach(server.id())?;
+        let calls = load.go()?.calls as f64;
+        // All of the end is in both runs, on either side.
+        load.end()?;
+        std::thread::sleep(ENDING);
+        Ok(Counted { calls, client: of_client.detach()?, server: of_server.detach()? })
+    }
+}
+
 /// A count that runs.
-pub(crate) struct Count {
+struct Count {
     strace: Child,
     summary: NamedTempFile,
 }
@@ -25,7 +73,7 @@ pub(crate) fn can_count() -> bool {
 
 impl Count {
     /// Counts from here on, in all threads.
-    pub(crate) fn attach(process: u32) -> Result<Count, Box<dyn Error>> {
+    fn attach(process: u32) -> Result<Count, Box<dyn Error>> {
         let summary = NamedTempFile::new()?;
         let mut strace = Command::new("strace")
             .args(["-f", "-c", "-o"])
@@ -46,7 +94,7 @@ impl Count {
     }
 
     /// The system calls since then.
-    pub(crate) fn detach(mut self) -> Result<f64, Box<dyn Error>> {
+    fn detach(mut self) -> Result<f64, Box<dyn Error>> {
         let process = i32::try_from(self.strace.id()).ok().and_then(Pid::from_raw);
         kill_process(process.ok_or("strace has no process id")?, Signal::INT)?;
         self.strace.wait()?;

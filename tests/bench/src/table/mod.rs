@@ -165,14 +165,7 @@ fn counted(
     drop((server, load));
 
     if syscalls::can_count() {
-        let server = Server::start(&program, contender)?;
-        let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
-        let of_client = syscalls::Count::attach(load.id())?;
-        let of_server = syscalls::Count::attach(server.id())?;
-        let calls = load.go()?.calls as f64;
-        let of_server = of_server.detach()?;
-        // The client ends by itself; strace then has nothing left to trace, and sums up.
-        costs.syscalls = Some([of_client.detach()? / calls, of_server / calls]);
+        costs.syscalls = Some(syscalls::per_call(contender, in_flight, time)?);
     }
     Ok(costs)
 }

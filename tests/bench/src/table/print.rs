@@ -43,8 +43,10 @@ pub(super) fn speed(cells: &[Cell]) {
 pub(super) fn costs(cells: &[Cell]) {
     println!(
         "Per call, client + server. Bytes: counted by a relay between the two. System calls: by \
-         `strace -f -c` on both. Allocations, of all threads, those of the arguments included: by \
-         a counting allocator. Instructions, in user space alone: by valgrind. Each in a run of its own.\n"
+         `strace -f -c` on both, of a longer run less those of a shorter one; what timers take a second is in \
+         them, and strace's slowness makes it more a call. Allocations, of all threads, those of the arguments \
+         included: by a counting allocator. Instructions, in user space alone: by valgrind. Each in runs of \
+         its own.\n"
     );
     println!(
         "| in flight | contender | CPU µs | bytes to server + to client | system calls | allocations | instructions |"
