@@ -20,13 +20,13 @@ const MILLIS: u64 = 5000;
 /// Of one case; one entry for each of the loads, where it is counted.
 type Counts = [Option<f64>; LOADS.len()];
 
-/// Of each series, the small and the large case. `None` where there is no valgrind.
+/// Of each series, the small and the large case.
 pub(super) fn measure(
     all: &[Series],
     bar: &ProgressBar,
-) -> Result<Option<Vec<[Counts; 2]>>, Box<dyn Error>> {
+) -> Result<Vec<[Counts; 2]>, Box<dyn Error>> {
     if !can_count() {
-        return Ok(None);
+        return Err("there is no valgrind".into());
     }
     let mut found = Vec::new();
     for series in all {
@@ -38,7 +38,7 @@ pub(super) fn measure(
         }
         found.push(counts);
     }
-    Ok(Some(found))
+    Ok(found)
 }
 
 /// Whether valgrind changes nothing but the time. A single call on disk is mostly threads that wake

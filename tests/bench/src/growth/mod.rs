@@ -135,7 +135,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     bar.set_message("memory");
     let memory = memory(10_000 / part)?;
-    let counts = if arguments.instructions { instructions::measure(&all, &bar)? } else { None };
+    let counts = arguments.instructions.then(|| instructions::measure(&all, &bar));
     bar.finish_and_clear();
     println!(
         "Medians of {} rounds of {} ms, {LONGER} times as long for the embedded store with \
@@ -144,10 +144,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     );
     let groups = print(&all, &found);
     match counts {
-        Some(counts) => instructions::print(&all, &counts),
-        None if arguments.instructions => {
-            println!("Instructions were not counted: there is no valgrind.\n")
-        }
+        Some(Ok(counts)) => instructions::print(&all, &counts),
+        Some(Err(error)) => println!("Instructions were not counted: {error}.\n"),
         None => {}
     }
     print_by_hand(1_000_000 / part)?;
