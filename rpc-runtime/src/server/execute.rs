@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::mem::replace;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -14,6 +14,7 @@ use crate::io_buffer;
 use crate::protocol::server::{Answer, Payload};
 use crate::rule::{Rule, kept};
 use crate::service::{Request, Service, Verdict};
+use crate::store::flush::Ended;
 use crate::store::{
     AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, Encoded, LookUp, Outcome,
     ReadVersion, Store, StoreError, StoreFuture, commit_lists,
@@ -118,7 +119,7 @@ impl DeferredAnswer {
     }
 
     /// The wait until there is one. All that become durable together end together.
-    pub(super) fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    pub(super) fn ended(&self) -> Ended {
         self.0.ended()
     }
 }

@@ -3,9 +3,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-
-use tokio::sync::Notify;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use super::StoreError;
 
@@ -16,7 +15,32 @@ type Cause = Arc<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Default)]
 pub(crate) struct Flush {
     end: OnceLock<Result<(), FlushError>>,
-    ended: Notify,
+    waiters: Mutex<Waiters>,
+}
+
+/// Who is to be woken when a flush ends.
+#[derive(Debug, Default)]
+struct Waiters {
+    /// `None` where somebody waits no more.
+    wakers: Vec<Option<Waker>>,
+    /// Where in the list that is.
+    free: Vec<usize>,
+}
+
+/// Somebody's wait for a flush.
+#[derive(Debug)]
+struct Wait {
+    flush: Arc<Flush>,
+    /// The place of its waker in the list, from the first time that it was pending.
+    place: Option<usize>,
+}
+
+/// The wait until a [`Deferred`] answer has ended, apart from it.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    wait: Wait,
+    /// Who has the flush begin, until it was told to.
+    store: Option<Arc<dyn BeginFlush>>,
 }
 
 /// How a flush ended that did not make its changes durable.
@@ -35,7 +59,7 @@ pub(crate) enum FlushError {
 #[derive(Debug)]
 pub struct Deferred<T> {
     answer: T,
-    flush: Arc<Flush>,
+    wait: Wait,
     /// The answer if the flush fails.
     failed: fn(FlushError) -> T,
     /// Who must see to it that the flush begins; `None` if somebody does already.
@@ -60,29 +84,107 @@ struct Beginner {
 
 impl Drop for Beginner {
     fn drop(&mut self) {
-        if self.flush.end.get().is_none() {
+        if !self.flush.has_ended() {
             self.store.begin_elsewhere();
         }
     }
 }
 
 impl Flush {
-    /// Waits for the end of the flush. Needs no runtime, and may be dropped at any time.
-    pub(crate) async fn wait(&self) -> Result<(), FlushError> {
-        // Made before the look, so that an end between the look and the wait is not missed.
-        let ended = self.ended.notified();
-        if let Some(end) = self.end.get() {
-            return end.clone();
-        }
-        ended.await;
-        self.end.get().expect("the end is set before it is notified").clone()
-    }
-
     /// Says how the flush ended. Only the first end counts.
     pub(crate) fn finish(&self, end: Result<(), FlushError>) {
-        if self.end.set(end).is_ok() {
-            self.ended.notify_waiters();
+        if self.end.set(end).is_err() {
+            return;
         }
+        // Whoever comes later sees the end.
+        let waiters = std::mem::take(&mut *self.waiters());
+        waiters.wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.end.get().is_some()
+    }
+
+    // It is whole whatever panicked.
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiters {
+    fn add(&mut self, waker: Waker) -> usize {
+        match self.free.pop() {
+            Some(place) => {
+                self.wakers[place] = Some(waker);
+                place
+            }
+            None => {
+                self.wakers.push(Some(waker));
+                self.wakers.len() - 1
+            }
+        }
+    }
+
+    fn renew(&mut self, place: usize, waker: &Waker) {
+        match &mut self.wakers[place] {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    fn remove(&mut self, place: usize) -> Option<Waker> {
+        self.free.push(place);
+        self.wakers[place].take()
+    }
+}
+
+impl Wait {
+    fn of(flush: Arc<Flush>) -> Wait {
+        Wait { flush, place: None }
+    }
+
+    fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
+        if self.flush.has_ended() {
+            return Poll::Ready(());
+        }
+        let mut waiters = self.flush.waiters();
+        // The list is taken after the end is set: with none set yet, the waker is in time.
+        if self.flush.has_ended() {
+            return Poll::Ready(());
+        }
+        match self.place {
+            Some(place) => waiters.renew(place, context.waker()),
+            None => self.place = Some(waiters.add(context.waker().clone())),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let Some(place) = self.place else { return };
+        if self.flush.has_ended() {
+            return;
+        }
+        let mut waiters = self.flush.waiters();
+        if self.flush.has_ended() {
+            return;
+        }
+        let waker = waiters.remove(place);
+        drop(waiters);
+        drop(waker);
+    }
+}
+
+impl Future for Ended {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(store) = self.store.take() {
+            store.begin_here();
+        }
+        // How it ended, the answer tells.
+        self.wait.poll(context)
     }
 }
 
@@ -106,26 +208,26 @@ impl<T> Deferred<Result<T, StoreError>> {
     /// The answer to a write, which the flush makes durable.
     pub(crate) fn of_write(answer: T, flush: Arc<Flush>) -> Self {
         let failed = |error: FlushError| Err(error.for_write());
-        Deferred { answer: Ok(answer), flush, failed, beginner: None }
+        Deferred { answer: Ok(answer), wait: Wait::of(flush), failed, beginner: None }
     }
 
     /// An answer that changes nothing, and rests on what the flush makes durable.
     pub(crate) fn of_read(answer: T, flush: Arc<Flush>) -> Self {
         let failed = |error: FlushError| Err(error.for_read());
-        Deferred { answer: Ok(answer), flush, failed, beginner: None }
+        Deferred { answer: Ok(answer), wait: Wait::of(flush), failed, beginner: None }
     }
 }
 
 impl<T> Deferred<T> {
     /// Has the flush begin when the answer is first waited for.
     pub(crate) fn begun_by(mut self, store: Arc<dyn BeginFlush>) -> Deferred<T> {
-        self.beginner = Some(Beginner { store, flush: Arc::clone(&self.flush) });
+        self.beginner = Some(Beginner { store, flush: Arc::clone(&self.wait.flush) });
         self
     }
 
     /// The answer, if it holds by now.
     pub(crate) fn end(self) -> Result<T, Deferred<T>> {
-        match self.flush.end.get() {
+        match self.wait.flush.end.get() {
             None => Err(self),
             Some(Ok(())) => Ok(self.answer),
             Some(Err(error)) => Ok((self.failed)(error.clone())),
@@ -134,19 +236,74 @@ impl<T> Deferred<T> {
 
     /// Whether there is an answer by now.
     pub(crate) fn has_ended(&self) -> bool {
-        self.flush.end.get().is_some()
+        self.wait.flush.has_ended()
+    }
+
+    /// Waits until there is an answer.
+    pub(super) fn poll_ended(&mut self, context: &Context<'_>) -> Poll<()> {
+        if self.wait.place.is_none()
+            && !self.has_ended()
+            && let Some(beginner) = &self.beginner
+        {
+            beginner.store.begin_here();
+        }
+        self.wait.poll(context)
     }
 
     /// The wait until there is an answer, apart from it.
-    pub(crate) fn ended(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let flush = Arc::clone(&self.flush);
+    pub(crate) fn ended(&self) -> Ended {
         let store = self.beginner.as_ref().map(|beginner| Arc::clone(&beginner.store));
-        Box::pin(async move {
-            if let Some(store) = store {
-                store.begin_here();
-            }
-            // How it ended, the answer tells.
-            let _ = flush.wait().await;
-        })
+        Ended { wait: Wait::of(Arc::clone(&self.wait.flush)), store }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn poll(wait: &mut Wait, woken: &Arc<Woken>) -> Poll<()> {
+        wait.poll(&Context::from_waker(&Waker::from(Arc::clone(woken))))
+    }
+
+    #[test]
+    fn the_end_wakes_everyone_who_still_waits_where_it_was_last_asked() {
+        let flush = Arc::<Flush>::default();
+        let [first, second, moved, gone] = [(); 4].map(|()| Arc::<Woken>::default());
+        let [mut one, mut two, mut three] = [(); 3].map(|()| Wait::of(Arc::clone(&flush)));
+        assert!(poll(&mut one, &first).is_pending());
+        assert!(poll(&mut two, &gone).is_pending());
+        drop(two);
+        assert!(poll(&mut three, &second).is_pending());
+        assert!(poll(&mut three, &moved).is_pending());
+        flush.finish(Ok(()));
+        flush.finish(Ok(()));
+        let counts = [first, second, moved, gone].map(|woken| woken.0.load(Ordering::Relaxed));
+        assert_eq!(counts, [1, 0, 1, 0]);
+        assert!(poll(&mut one, &Arc::default()).is_ready());
+        drop((one, three));
+    }
+
+    #[test]
+    fn who_waits_no_more_leaves_no_room_taken() {
+        let flush = Arc::<Flush>::default();
+        let mut stays = Wait::of(Arc::clone(&flush));
+        for _ in 0..10 {
+            let mut goes = Wait::of(Arc::clone(&flush));
+            assert!(poll(&mut goes, &Arc::default()).is_pending());
+            assert!(poll(&mut stays, &Arc::default()).is_pending());
+        }
+        assert_eq!(flush.waiters().wakers.len(), 2);
     }
 }

@@ -24,8 +24,6 @@ pub enum StoreFuture<'a, T> {
 pub struct DeferredFuture<T> {
     /// `None` once it was taken.
     deferred: Option<Deferred<T>>,
-    /// From the first poll on.
-    ended: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl<'a, T> StoreFuture<'a, T> {
@@ -41,13 +39,13 @@ impl<'a, T> StoreFuture<'a, T> {
 
     /// An answer that holds once it is durable.
     pub(crate) fn deferred(deferred: Deferred<T>) -> Self {
-        StoreFuture::Deferred(DeferredFuture { deferred: Some(deferred), ended: None })
+        StoreFuture::Deferred(DeferredFuture { deferred: Some(deferred) })
     }
 
     /// The answer, if it is one that holds once it is durable; else the future as it was.
     pub(crate) fn into_deferred(self) -> Result<Deferred<T>, Self> {
         match self {
-            StoreFuture::Deferred(DeferredFuture { deferred: Some(deferred), .. }) => Ok(deferred),
+            StoreFuture::Deferred(DeferredFuture { deferred: Some(deferred) }) => Ok(deferred),
             other => Err(other),
         }
     }
@@ -72,11 +70,8 @@ impl<T> Future for StoreFuture<'_, T> {
 
 impl<T> DeferredFuture<T> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<T> {
-        let deferred = self.deferred.as_ref().expect("a finished future is not polled again");
-        if !deferred.has_ended() {
-            let ended = self.ended.get_or_insert_with(|| deferred.ended());
-            ready!(ended.as_mut().poll(context));
-        }
+        let deferred = self.deferred.as_mut().expect("a finished future is not polled again");
+        ready!(deferred.poll_ended(context));
         match self.deferred.take().map(Deferred::end) {
             Some(Ok(answer)) => Poll::Ready(answer),
             _ => unreachable!("it has ended"),

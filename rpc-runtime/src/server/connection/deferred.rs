@@ -17,6 +17,7 @@ use super::super::{Counted, Shared};
 use crate::id::Seq;
 use crate::protocol::server::RunNumber;
 use crate::service::Service;
+use crate::store::flush::Ended;
 
 /// For how many answers the room is kept once they are given.
 const KEPT_ROOM: usize = 16;
@@ -26,7 +27,7 @@ const KEPT_ROOM: usize = 16;
 pub(super) struct DeferredAnswers<S> {
     waiting: VecDeque<Waiting>,
     /// The wait for the first of them.
-    first: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    first: Option<Ended>,
     /// Counts them as running calls; none if there never was one.
     counted: Option<Counted<S>>,
 }
@@ -67,7 +68,7 @@ impl<S: Service> DeferredAnswers<S> {
     ) {
         while let Some(first) = self.waiting.front() {
             let wait = self.first.get_or_insert_with(|| first.answer.ended());
-            if wait.as_mut().poll(context).is_pending() {
+            if Pin::new(wait).poll(context).is_pending() {
                 return;
             }
             self.first = None;
