@@ -12,10 +12,11 @@ use super::Shared;
 use super::error::FailureCause;
 use super::generation::Lsn;
 use super::layout;
+use super::recent::Recent;
 use super::snapshot::Snapshot;
 use super::state::{Documents, Recorded};
 use crate::id::{ClientId, Seq};
-use crate::store::sessions::{Record, Session};
+use crate::store::sessions::Session;
 
 /// What one checkpoint puts into the tree.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(super) enum SessionChange {
         /// The records of these numbers go.
         gone: std::ops::Range<Seq>,
         /// These come, by ascending number.
-        records: Vec<(Seq, Record)>,
+        records: Vec<(Seq, Recent)>,
     },
 }
 
@@ -45,7 +46,7 @@ impl SessionChange {
     pub(super) fn of(session: &Session<Recorded>) -> SessionChange {
         let kept = &session.kept;
         let filed = Seq(kept.filed.0.saturating_add(1));
-        let records = kept.recent().map(|(seq, record)| (seq, record.clone()));
+        let records = kept.recent().map(|(seq, recent)| (seq, recent.clone()));
         SessionChange::Changed {
             row: layout::session_row(session),
             gone: kept.filed_watermark.max(Seq::FIRST)..session.watermark.min(filed),
@@ -153,7 +154,8 @@ fn put_sessions(transaction: &WriteTransaction, batch: &Batch) -> Result<(), red
                     let gone = (client, gone.start.0)..(client, gone.end.0);
                     rows.retain_in(gone, |_, _| false)?;
                 }
-                for (seq, record) in records {
+                for (seq, recent) in records {
+                    let record = &recent.record;
                     let length = layout::record_len(record);
                     let mut row = rows.insert_reserve((client, seq.0), length)?;
                     layout::put_record(row.as_mut(), record);

@@ -27,10 +27,13 @@ use super::generation::{Lsn, Span};
 use super::layout;
 use crate::id::{CallId, ClientId, Seq};
 use crate::store::sessions::{Record, Session};
-use crate::store::{CallRef, DocKey, MAX_DOCUMENTS_PER_CALL, Write};
+use crate::store::{CallRef, DocKey, MAX_DOCUMENTS_PER_CALL, Outcome, Write};
 
 /// What stands before the changes.
 pub(super) const HEAD: usize = 32;
+
+/// What stands before the payload of a commit's record.
+const COMMIT_HEAD: usize = 1 + 3 * 8 + 4 + layout::RECORD_HEAD;
 
 const COMMIT: u8 = 0;
 const SESSION: u8 = 1;
@@ -89,25 +92,27 @@ impl Head {
     }
 }
 
-pub(super) fn put_commit(frame: &mut Vec<u8>, call: &CallRef, record: &Record, writes: &[Write]) {
-    frame.push(COMMIT);
-    for number in [call.id.client.0, call.id.seq.0, call.watermark.0] {
-        frame.extend_from_slice(&number.to_le_bytes());
-    }
-    let length = layout::record_len(record);
-    put_length(frame, length);
-    let start = frame.len();
-    frame.resize(start + length, 0);
-    layout::put_record(&mut frame[start..], record);
+pub(super) fn put_commit(frame: &mut Vec<u8>, call: &CallRef, outcome: &Outcome, writes: &[Write]) {
+    let (kind, payload) = layout::parts(outcome);
+    let mut head = [COMMIT; COMMIT_HEAD];
+    let numbers = [call.id.client.0, call.id.seq.0, call.watermark.0].map(u64::to_le_bytes);
+    head[1..25].copy_from_slice(numbers.as_flattened());
+    head[25..29].copy_from_slice(&length_of(layout::RECORD_HEAD + payload.len()));
+    head[29..].copy_from_slice(&layout::record_head(call.hash, kind));
+    frame.extend_from_slice(&head);
+    frame.extend_from_slice(payload);
     frame.push(writes.len() as u8);
     for write in writes {
         let key = write.key.as_str().as_bytes();
         frame.push(key.len() as u8);
         frame.extend_from_slice(key);
-        frame.push(u8::from(write.body.is_some()));
-        if let Some(body) = &write.body {
-            put_length(frame, body.len());
-            frame.extend_from_slice(body);
+        match &write.body {
+            None => frame.push(0),
+            Some(body) => {
+                let [a, b, c, d] = length_of(body.len());
+                frame.extend_from_slice(&[1, a, b, c, d]);
+                frame.extend_from_slice(body);
+            }
         }
     }
 }
@@ -126,9 +131,8 @@ pub(super) fn put_closed(frame: &mut Vec<u8>, client: ClientId) {
     frame.extend_from_slice(&client.0.to_le_bytes());
 }
 
-fn put_length(frame: &mut Vec<u8>, length: usize) {
-    let length = u32::try_from(length).expect("documents and results are limited");
-    frame.extend_from_slice(&length.to_le_bytes());
+fn length_of(bytes: usize) -> [u8; 4] {
+    u32::try_from(bytes).expect("documents and results are limited").to_le_bytes()
 }
 
 /// Reads the changes of a frame, whose checksum was right.
@@ -198,7 +202,7 @@ const _: () = assert!(DocKey::MAX_LEN <= u8::MAX as usize);
 mod tests {
     use super::*;
     use crate::id::{ArgumentHash, Attempt, Identity, Incarnation, SessionSecret};
-    use crate::store::{Encoded, Lease, Outcome};
+    use crate::store::{Encoded, Lease};
     use crate::time::WallTime;
 
     fn call() -> CallRef {
@@ -228,7 +232,7 @@ mod tests {
     #[test]
     fn the_layout_of_a_commit_is_fixed() {
         let mut frame = Vec::new();
-        put_commit(&mut frame, &call(), &record(), &writes());
+        put_commit(&mut frame, &call(), &record().outcome, &writes());
         let numbers = b"\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0";
         let record = b"\x0a\0\0\0\x03\0\0\0\0\0\0\0\0r";
         let writes = b"\x02\x03a:b\x01\x02\0\0\0xy\x03a:c\0";
@@ -247,7 +251,7 @@ mod tests {
         };
         let mut frame = Vec::new();
         put_session(&mut frame, ClientId(8), &session);
-        put_commit(&mut frame, &call(), &record(), &writes());
+        put_commit(&mut frame, &call(), &record().outcome, &writes());
         put_closed(&mut frame, ClientId(9));
         let back = changes::<()>(Bytes::from(frame)).unwrap();
         let [Change::Session(opened, row), Change::Commit { id, watermark, .. }, last] = &back[..]
@@ -264,7 +268,7 @@ mod tests {
     #[test]
     fn malformed_changes_are_refused() {
         let mut whole = Vec::new();
-        put_commit(&mut whole, &call(), &record(), &writes());
+        put_commit(&mut whole, &call(), &record().outcome, &writes());
         for length in 1..whole.len() {
             let cut = Bytes::copy_from_slice(&whole[..length]);
             assert_eq!(changes::<()>(cut).err(), Some(MALFORMED), "of {length} bytes");

@@ -41,7 +41,7 @@ pub(super) const META_SEGMENT_BYTES: &str = "segment_bytes";
 pub(super) const MALFORMED_META: RowError = RowError { table: "meta" };
 
 const DOCUMENT_HEAD: usize = 8;
-const RECORD_HEAD: usize = 9;
+pub(super) const RECORD_HEAD: usize = 9;
 const SESSION_HEAD: usize = 16 + 4 + 8 + 8;
 
 const SUCCESS: u8 = 0;
@@ -72,52 +72,54 @@ pub(super) fn document(row: &[u8]) -> Result<Versioned, RowError> {
     Ok(Versioned::new(version, Some(Encoded::from(&row[DOCUMENT_HEAD..]))))
 }
 
+/// The kind and the payload of a record's row.
+pub(super) fn parts(outcome: &Outcome) -> (u8, &[u8]) {
+    match outcome {
+        Outcome::Success(bytes) => (SUCCESS, bytes),
+        Outcome::BusinessError(bytes) => (BUSINESS_ERROR, bytes),
+        Outcome::Aborted(AbortReason::Deadline) => (ABORTED, &[1]),
+        Outcome::Aborted(AbortReason::Cancelled) => (ABORTED, &[2]),
+        Outcome::Aborted(AbortReason::Failed) => (ABORTED, &[3]),
+    }
+}
+
+/// Decodes the kind and the payload of a record's row.
+fn outcome(kind: u8, payload: &[u8]) -> Result<Outcome, RowError> {
+    match (kind, payload) {
+        (SUCCESS, bytes) => Ok(Outcome::Success(bytes.into())),
+        (BUSINESS_ERROR, bytes) => Ok(Outcome::BusinessError(bytes.into())),
+        (ABORTED, [1]) => Ok(Outcome::Aborted(AbortReason::Deadline)),
+        (ABORTED, [2]) => Ok(Outcome::Aborted(AbortReason::Cancelled)),
+        (ABORTED, [3]) => Ok(Outcome::Aborted(AbortReason::Failed)),
+        _ => Err(RowError { table: "records" }),
+    }
+}
+
+/// What stands before the payload in a record's row.
+pub(super) fn record_head(hash: ArgumentHash, kind: u8) -> [u8; RECORD_HEAD] {
+    let mut head = [kind; RECORD_HEAD];
+    head[..8].copy_from_slice(&hash.0.to_le_bytes());
+    head
+}
+
 /// The length of a record's row.
 pub(super) fn record_len(record: &Record) -> usize {
-    RECORD_HEAD
-        + match &record.outcome {
-            Outcome::Success(bytes) | Outcome::BusinessError(bytes) => bytes.len(),
-            Outcome::Aborted(_) => 1,
-        }
+    RECORD_HEAD + parts(&record.outcome).1.len()
 }
 
 /// Fills a record's row.
 pub(super) fn put_record(row: &mut [u8], record: &Record) {
-    let (head, payload) = row.split_at_mut(RECORD_HEAD);
-    head[..8].copy_from_slice(&record.hash.0.to_le_bytes());
-    head[8] = match &record.outcome {
-        Outcome::Success(bytes) => {
-            payload.copy_from_slice(bytes);
-            SUCCESS
-        }
-        Outcome::BusinessError(bytes) => {
-            payload.copy_from_slice(bytes);
-            BUSINESS_ERROR
-        }
-        Outcome::Aborted(reason) => {
-            payload[0] = match reason {
-                AbortReason::Deadline => 1,
-                AbortReason::Cancelled => 2,
-                AbortReason::Failed => 3,
-            };
-            ABORTED
-        }
-    };
+    let (kind, payload) = parts(&record.outcome);
+    let (head, rest) = row.split_at_mut(RECORD_HEAD);
+    head.copy_from_slice(&record_head(record.hash, kind));
+    rest.copy_from_slice(payload);
 }
 
 /// Decodes a record's row.
 pub(super) fn record(row: &[u8]) -> Result<Record, RowError> {
-    let malformed = RowError { table: "records" };
     let (hash, rest) = take::<8>(row, "records")?;
-    let (kind, payload) = rest.split_first().ok_or(malformed)?;
-    let outcome = match (*kind, payload) {
-        (SUCCESS, bytes) => Outcome::Success(bytes.into()),
-        (BUSINESS_ERROR, bytes) => Outcome::BusinessError(bytes.into()),
-        (ABORTED, [1]) => Outcome::Aborted(AbortReason::Deadline),
-        (ABORTED, [2]) => Outcome::Aborted(AbortReason::Cancelled),
-        (ABORTED, [3]) => Outcome::Aborted(AbortReason::Failed),
-        _ => return Err(malformed),
-    };
+    let (kind, payload) = rest.split_first().ok_or(RowError { table: "records" })?;
+    let outcome = outcome(*kind, payload)?;
     Ok(Record { hash: ArgumentHash(u64::from_le_bytes(hash)), outcome })
 }
 

@@ -34,7 +34,8 @@
 //! | `error.rs` | [`OpenError`], and why an open store fails |
 //! | `open.rs` | opening: the directory, its lock, a new file, what is loaded |
 //! | `state.rs` | what the lock guards, and the rules for changing it |
-//! | `results.rs` | where recorded results lie in memory |
+//! | `recent.rs` | a record in memory |
+//! | `results.rs` | where longer recorded results lie in memory |
 //! | `shared.rs` | the lock, and the hand-over between callers and the two threads |
 //! | `generation.rs` | the changes that become durable together, and the wait for it |
 //! | `writer.rs` | the thread that makes generations durable |
@@ -52,6 +53,7 @@ mod generation;
 mod layout;
 mod log;
 mod open;
+mod recent;
 mod results;
 #[cfg(test)]
 mod rule_tests;

@@ -1,4 +1,4 @@
-//! Where recorded results lie until the tree holds them, or nobody asks for them any more.
+//! Where longer recorded results lie until the tree holds them, or nobody asks for them any more.
 
 use bytes::BytesMut;
 

@@ -15,7 +15,8 @@ use super::{EmbeddedConfig, writer};
 use crate::rule::{Captured, Rule, kept};
 use crate::store::flush::{BeginFlush, Deferred};
 use crate::store::{
-    Commit, CommitOutcome, Committed, DocKey, StoreError, StoreFuture, Versioned, limits,
+    Commit, CommitOutcome, Committed, DocKey, StoreError, StoreFuture, Versioned, commit_lists,
+    limits,
 };
 
 /// What the store and its threads share.
@@ -57,7 +58,9 @@ impl Shared {
         }
         let place = self.with_state(|state| {
             Ok(match state.recent(key) {
-                Some(document) => Place::Memory(document.clone()),
+                Some(document) => {
+                    Place::Memory(Versioned::new(document.version, document.body.clone()))
+                }
                 None => Place::Tree(Arc::clone(state.snapshot())),
             })
         });
@@ -93,20 +96,22 @@ impl Shared {
     /// Applies a commit that has room.
     fn apply(
         self: &Arc<Self>,
-        commit: Commit,
+        mut commit: Commit,
         room: SemaphorePermit<'_>,
     ) -> StoreFuture<'static, Result<CommitOutcome, StoreError>> {
-        let apply = |state: &mut State| state.apply(commit, room.num_permits());
+        let apply = |state: &mut State| state.apply(&mut commit, room.num_permits());
         // Where its waiter begins the flush, the writer thread need not hear of it yet.
         let applied = match self.change(apply, !self.syncs_where_called) {
             Ok(applied) => applied,
             Err(error) => return StoreFuture::ready(Err(error)),
         };
         match applied {
-            Applied::Committed(outcome, flush) => {
+            Applied::Committed(flush) => {
                 // The flush gives the room back.
                 room.forget();
-                let outcome = CommitOutcome::Committed(Committed::new(outcome));
+                let Commit { reads, writes, result, .. } = commit;
+                commit_lists::put(reads, writes);
+                let outcome = CommitOutcome::Committed(Committed::new(result));
                 if !kept(Rule::WaitForSync) {
                     return StoreFuture::ready(Ok(outcome));
                 }

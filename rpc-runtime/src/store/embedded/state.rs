@@ -15,6 +15,7 @@ use super::error::{Failure, FailureCause, RowError};
 use super::frame::{self, Change};
 use super::generation::{Generation, Lsn, Span};
 use super::log::{Frame, Log};
+use super::recent::Recent;
 use super::results::Results;
 use super::snapshot::Snapshot;
 use crate::id::{CallId, ClientId, Seq};
@@ -23,8 +24,7 @@ use crate::store::flush::{Flush, FlushError};
 use crate::store::records::Records;
 use crate::store::sessions::{Record, Sessions, Settled, settle};
 use crate::store::{
-    CallRef, Commit, DocKey, HashMap, Outcome, ReadVersion, Refusal, Version, Versioned, Write,
-    commit_lists,
+    CallRef, Commit, DocKey, Encoded, HashMap, Outcome, ReadVersion, Refusal, Version, Write,
 };
 
 /// How large a frame may have grown and be used again: more than a disk is given at once, mostly.
@@ -62,7 +62,14 @@ pub(super) struct State {
 }
 
 /// Documents that are not in the tree; a deletion is one too.
-pub(super) type Documents = HashMap<DocKey, Versioned>;
+pub(super) type Documents = HashMap<DocKey, Document>;
+
+/// The newest state of a document.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub(super) version: Version,
+    pub(super) body: Option<Encoded>,
+}
 
 /// What is not in the tree and not on its way into it.
 #[derive(Debug, Default)]
@@ -90,7 +97,7 @@ pub(super) enum Checkpoint {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recorded {
     /// The records that are not in the tree yet.
-    recent: Records<(Lsn, Record)>,
+    recent: Records<Recent>,
     /// The highest number with a record in the tree; 0 if there is none. A call above it need not
     /// be looked for there.
     pub(super) filed: Seq,
@@ -111,7 +118,7 @@ pub(super) enum Verdict {
 /// What became of a commit.
 #[derive(Debug)]
 pub(super) enum Applied {
-    Committed(Outcome, Arc<Flush>),
+    Committed(Arc<Flush>),
     Recorded(Outcome, Option<Arc<Flush>>),
     Conflict,
     Refused(Refusal, Option<Arc<Flush>>),
@@ -154,7 +161,7 @@ impl State {
     }
 
     /// The newest state of a document if it is not in the tree; a deletion is a state too.
-    pub(super) fn recent(&self, key: &DocKey) -> Option<&Versioned> {
+    pub(super) fn recent(&self, key: &DocKey) -> Option<&Document> {
         let young = self.young.documents.get(key);
         young.or_else(|| self.old.as_ref().and_then(|old| old.get(key)))
     }
@@ -165,8 +172,9 @@ impl State {
             Ok(session) => session,
             Err(refusal) => return Ok(Verdict::Refused(refusal, self.flush_of_all())),
         };
-        if let Some((lsn, record)) = session.kept.recent.get(call.id.seq) {
-            return Ok(self.settle(call, Some(record), self.flush_of(Version(lsn.0))));
+        if let Some(recent) = session.kept.recent.get(call.id.seq) {
+            let flush = self.flush_of(Version(recent.lsn.0));
+            return Ok(self.settle(call, Some(&recent.record), flush));
         }
         if call.id.seq > session.kept.filed {
             return Ok(self.settle(call, None, None));
@@ -179,10 +187,11 @@ impl State {
     /// The versions are compared with the lock held. That reads pages only where a checkpoint has
     /// ended since the run read, mostly those that the checkpoint has just written.
     ///
-    /// `permits` is the room that it was given; the flush gives it back.
+    /// `permits` is the room that it was given; the flush gives it back. What is to be freed is left
+    /// in the commit, for when the lock is not held.
     pub(super) fn apply(
         &mut self,
-        commit: Commit,
+        commit: &mut Commit,
         permits: usize,
     ) -> Result<Applied, FailureCause> {
         match self.judge(&commit.call)? {
@@ -191,14 +200,22 @@ impl State {
             Verdict::Recorded(outcome, flush) => return Ok(Applied::Recorded(outcome, flush)),
             Verdict::Refused(refusal, flush) => return Ok(Applied::Refused(refusal, flush)),
         }
-        match self.check(&commit.reads)? {
-            Reads::Changed if kept(Rule::CompareReads) => Ok(Applied::Conflict),
-            Reads::Changed | Reads::Hold(_) => Ok(self.commit(commit, permits)),
+        match self.newest_read(&commit.reads)? {
+            None if kept(Rule::CompareReads) => Ok(Applied::Conflict),
+            _ => Ok(self.commit(commit, permits)),
         }
     }
 
     /// Compares what was read with what is there now.
     pub(super) fn check(&self, reads: &[ReadVersion]) -> Result<Reads, FailureCause> {
+        Ok(match self.newest_read(reads)? {
+            Some(newest) => Reads::Hold(self.flush_of(newest)),
+            None => Reads::Changed,
+        })
+    }
+
+    /// The newest change that the reads rest on, if all of them hold.
+    fn newest_read(&self, reads: &[ReadVersion]) -> Result<Option<Version>, FailureCause> {
         let mut newest = Version(0);
         for read in reads {
             let current = match self.recent(&read.key) {
@@ -211,10 +228,10 @@ impl State {
                 None => self.snapshot.version(&read.key)?,
             };
             if !read.still_holds(current) {
-                return Ok(Reads::Changed);
+                return Ok(None);
             }
         }
-        Ok(Reads::Hold(self.flush_of(newest)))
+        Ok(Some(newest))
     }
 
     /// The flush that makes what this version's commit wrote durable; `None` if it is.
@@ -342,7 +359,7 @@ impl State {
         for (client, change) in &batch.sessions {
             let SessionChange::Changed { records, .. } = change else { continue };
             let Some(session) = self.sessions.get_mut(*client) else { continue };
-            session.kept.recent.retain(|(lsn, _)| *lsn > batch.last);
+            session.kept.recent.retain(|recent| recent.lsn > batch.last);
             if let Some((newest, _)) = records.last() {
                 session.kept.filed = session.kept.filed.max(*newest);
             }
@@ -357,8 +374,10 @@ impl State {
         for change in frame::changes(found.changes)? {
             let lsn = self.active.next();
             match change {
-                Change::Commit { id, watermark, record, writes } => {
-                    self.insert(lsn, id, watermark, record, writes);
+                Change::Commit { id, watermark, record, mut writes } => {
+                    let Record { hash, outcome } = record;
+                    let recent = Recent::new(lsn, hash, &outcome, &mut self.results);
+                    self.insert(id, watermark, recent, &mut writes);
                 }
                 Change::Session(client, mut session) => {
                     if let Some(known) = self.sessions.get_mut(client) {
@@ -413,33 +432,27 @@ impl State {
     }
 
     /// Applies a commit that has passed every check.
-    fn commit(&mut self, commit: Commit, permits: usize) -> Applied {
-        let Commit { call, reads, mut writes, result } = commit;
+    fn commit(&mut self, commit: &mut Commit, permits: usize) -> Applied {
+        let Commit { call, writes, result, .. } = commit;
         if !kept(Rule::AllLegs) {
             writes.truncate(1);
         }
         self.active.permits += permits;
-        let record = Record { hash: call.hash, outcome: self.results.keep(&result) };
-        frame::put_commit(&mut self.active.frame, &call, &record, &writes);
+        frame::put_commit(&mut self.active.frame, call, result, writes);
         let lsn = self.active.next();
-        self.insert(lsn, call.id, call.watermark, record, writes.drain(..));
-        commit_lists::put(reads, writes);
-        Applied::Committed(result, Arc::clone(&self.active.span.flush))
+        let recent = Recent::new(lsn, call.hash, result, &mut self.results);
+        self.insert(call.id, call.watermark, recent, writes);
+        Applied::Committed(Arc::clone(&self.active.span.flush))
     }
 
-    fn insert(
-        &mut self,
-        lsn: Lsn,
-        id: CallId,
-        watermark: Seq,
-        record: Record,
-        writes: impl IntoIterator<Item = Write>,
-    ) {
+    /// Takes over what was written, and leaves there what was before.
+    fn insert(&mut self, id: CallId, watermark: Seq, recent: Recent, writes: &mut [Write]) {
+        let version = Version(recent.lsn.0);
         for write in writes {
-            self.young.documents.insert(write.key, Versioned::new(Version(lsn.0), write.body));
+            self.young.put(version, write);
         }
         let Some(session) = self.sessions.get_mut(id.client) else { return };
-        session.kept.recent.insert(id.seq, (lsn, record));
+        session.kept.recent.insert(id.seq, recent);
         if session.acknowledge(watermark) {
             session.kept.recent.forget_below(session.watermark);
         }
@@ -451,6 +464,20 @@ impl State {
 }
 
 impl Young {
+    /// Takes over what was written, and leaves there what was before.
+    fn put(&mut self, version: Version, Write { key, body }: &mut Write) {
+        match self.documents.get_mut(key) {
+            Some(document) => {
+                document.version = version;
+                std::mem::swap(&mut document.body, body);
+            }
+            None => {
+                let document = Document { version, body: body.take() };
+                self.documents.insert(key.clone(), document);
+            }
+        }
+    }
+
     /// Notes that a session's row is to be written.
     fn note(&mut self, sessions: &mut Sessions<Recorded>, client: ClientId) {
         let Some(session) = sessions.get_mut(client) else { return };
@@ -463,7 +490,7 @@ impl Young {
 
 impl Recorded {
     /// The records that are not in the tree, by ascending number.
-    pub(super) fn recent(&self) -> impl Iterator<Item = (Seq, &Record)> {
-        self.recent.iter().map(|(seq, (_, record))| (*seq, record))
+    pub(super) fn recent(&self) -> impl Iterator<Item = (Seq, &Recent)> {
+        self.recent.iter().map(|(seq, recent)| (*seq, recent))
     }
 }

@@ -7,7 +7,6 @@ use crate::id::ClientId;
 use crate::store::embedded::frame::{self, Change, HEAD};
 use crate::store::embedded::generation::{Lsn, Span};
 use crate::store::embedded::log::{self, BLOCK, Found, Log};
-use crate::store::sessions::Record;
 
 const STORE: u64 = 7;
 const MIB: u64 = 1 << 20;
@@ -107,9 +106,8 @@ fn a_head_that_says_more_than_its_segment_has_is_none() {
 fn a_frame_may_end_with_a_body() {
     let session = SessionId { client: ClientId(1), incarnation: crate::id::Incarnation::FIRST };
     let Commit { call, writes, result, .. } = put(session, 2, "a", b"body");
-    let record = Record { hash: call.hash, outcome: result };
     let mut frame = Vec::new();
-    frame::put_commit(&mut frame, &call, &record, &writes);
+    frame::put_commit(&mut frame, &call, &result, &writes);
     let back = frame::changes::<()>(frame.into()).unwrap();
     let [Change::Commit { writes: written, .. }] = &back[..] else { panic!("{back:?}") };
     assert_eq!(written, &writes);

@@ -26,8 +26,8 @@ fn open_session(state: &mut State) -> SessionId {
     session
 }
 
-fn apply(state: &mut State, commit: Commit) -> Applied {
-    state.apply(commit, 1).unwrap()
+fn apply(state: &mut State, mut commit: Commit) -> Applied {
+    state.apply(&mut commit, 1).unwrap()
 }
 
 fn must_apply(state: &mut State, commit: Commit) {
@@ -147,8 +147,8 @@ impl Parts {
     }
 
     fn apply(&self, seq: u64, body: &[u8]) {
-        let commit = put(self.session, seq, "a", body);
-        let applied = self.shared.with_state(|state| state.apply(commit, 1)).unwrap();
+        let mut commit = put(self.session, seq, "a", body);
+        let applied = self.shared.with_state(|state| state.apply(&mut commit, 1)).unwrap();
         assert!(matches!(applied, Applied::Committed(..)), "{applied:?}");
     }
 
