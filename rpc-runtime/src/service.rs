@@ -205,10 +205,22 @@ pub struct EncodeError(#[from] postcard::Error);
 ///
 /// # Errors
 /// If the bytes are anything else.
-#[inline(always)]
 pub fn decode_value<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    decode_as(bytes, |value| value)
+}
+
+/// As [`decode_value`], for a value that is a part of another one: what a generated
+/// [`Service::decode`] calls, so that the arguments are not moved to become a call.
+///
+/// # Errors
+/// If the bytes are anything else.
+#[inline]
+pub fn decode_as<T: serde::de::DeserializeOwned, W>(
+    bytes: &[u8],
+    wrap: impl FnOnce(T) -> W,
+) -> Result<W, DecodeError> {
     let (value, rest) = postcard::take_from_bytes(bytes)?;
-    if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }
+    if rest.is_empty() { Ok(wrap(value)) } else { Err(DecodeError::TrailingBytes(rest.len())) }
 }
 
 /// Appends the encoding of a value to `out`. On an error `out` is as it was.

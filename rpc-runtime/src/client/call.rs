@@ -251,9 +251,8 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         }
     }
 
-    /// What most calls end with: a value, and nobody asks how it came about. Apart from
-    /// [`poll_result`](Call::poll_result), since every move of what is found costs a wait for what was
-    /// just written.
+    /// What most calls end with: a value, and nobody asks how it came about.
+    /// [`poll_result`](Call::poll_result) knows of everything else.
     #[inline]
     fn take_value(&mut self, seq: Seq) -> Option<Result<T, CallError<E>>> {
         if self.wishes.is_some() {
@@ -266,6 +265,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
         Some(value.map_err(|error| bad_response(CallId { client, seq }, &error)))
     }
 
+    /// How the call ended, however that is.
     #[inline(never)]
     fn poll_result(
         &mut self,

@@ -160,10 +160,9 @@ impl Connection<'_> {
             if !state.is_current(self.order) {
                 return Ok(());
             }
-            state
-                .core
-                .handle_bytes(now, self.order.endpoint, bytes)
-                .map_err(|error| format!("the server does not keep to the protocol: {error}"))
+            let handled = state.core.handle_bytes(now, self.order.endpoint, bytes);
+            state.put_off_timer(now);
+            handled.map_err(|error| format!("the server does not keep to the protocol: {error}"))
         })
     }
 }

@@ -25,8 +25,11 @@ pub(super) async fn drive(shared: Arc<Shared>, keeper: Option<JoinHandle<()>>) {
         loop {
             while let Poll::Ready(Some(_)) = connections.poll_join_next(context) {}
             let due = sleep.as_mut().poll(context).is_ready();
+            let early = shared.with_state(|state| std::mem::take(&mut state.is_early));
             if due {
                 shared.with(|core| core.handle_timeout(shared.clock.now()));
+            } else if early {
+                shared.with(|core| core.handle_early_timeout(shared.clock.now()));
             }
             // Separate from the time-out, whose orders are there only once the state has settled.
             let (next, orders, closed) = shared.with_state(|state| {
@@ -41,7 +44,7 @@ pub(super) async fn drive(shared: Arc<Shared>, keeper: Option<JoinHandle<()>>) {
             if closed {
                 return Poll::Ready(());
             }
-            if due || shared.clock.instant(next) < sleep.deadline() {
+            if due || early || shared.clock.instant(next) < sleep.deadline() {
                 let at = Instant::now() + LONGEST_SLEEP;
                 let at = if next == Time::NEVER { at } else { shared.clock.instant(next).min(at) };
                 sleep.as_mut().reset(at);

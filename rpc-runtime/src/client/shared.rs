@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -47,6 +48,12 @@ pub(super) struct State {
     pub(super) journal_waker: Option<Waker>,
     /// The time that the driver's timer is set to.
     pub(super) armed: Time,
+    /// How long before it fires it is looked at.
+    lead: Duration,
+    /// The time that it was set to when it was looked at last.
+    looked_at: Time,
+    /// The driver is to look at it now.
+    pub(super) is_early: bool,
     pub(super) closed: bool,
     /// Those who wait for something about the client as a whole.
     watchers: Vec<Waker>,
@@ -104,6 +111,9 @@ impl Shared {
             driver_waker: None,
             journal_waker: None,
             armed: Time::ZERO,
+            lead: config.min_timeout / 2,
+            looked_at: Time::ZERO,
+            is_early: false,
             closed: false,
             watchers: Vec::new(),
         };
@@ -211,6 +221,17 @@ impl State {
             link.waker = Some(waker.clone());
         }
         true
+    }
+
+    /// Answers have come in: those that the timer was set for may be among them. To let it fire is a
+    /// wake-up for nothing, and to set it earlier again, for the next call, is a system call. To set
+    /// it later while it runs is neither, so the driver does that in time, once for each setting.
+    pub(super) fn put_off_timer(&mut self, now: Time) {
+        let is_due_soon = now + self.lead >= self.armed && self.looked_at != self.armed;
+        if is_due_soon && let Some(driver) = self.driver_waker.take() {
+            (self.is_early, self.looked_at) = (true, self.armed);
+            self.watchers.push(driver);
+        }
     }
 
     /// Whether this connection is still the one of its endpoint.

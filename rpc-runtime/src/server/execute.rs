@@ -68,17 +68,12 @@ pub(super) struct Rerun<S: Service> {
 pub(super) struct PlainJob<S: Service> {
     pub(super) backing: Arc<Backing<S>>,
     pub(super) decoded: S::Plain,
-    /// Where the result is encoded.
-    pub(super) buffer: Vec<u8>,
-    /// The largest encoded result that fits the client's frames.
-    pub(super) max_result: usize,
 }
 
 /// How a plain call ended, and what was lent to it.
-pub(super) struct PlainEnd<S> {
-    pub(super) verdict: Result<Verdict, Box<Answer>>,
-    /// The encoded result.
-    pub(super) payload: Vec<u8>,
+pub(super) struct PlainEnd<S: Service> {
+    /// What the business returned, or what its panic said.
+    pub(super) ended: Result<S::Response, String>,
     pub(super) backing: Arc<Backing<S>>,
 }
 
@@ -200,26 +195,30 @@ impl<S: Service> Rerun<S> {
 impl<S: Service> PlainJob<S> {
     /// Runs the call to its end.
     #[allow(clippy::manual_async_fn)]
-    pub(super) fn run(mut self) -> impl Future<Output = PlainEnd<S>> + Send + 'static {
+    pub(super) fn run(self) -> impl Future<Output = PlainEnd<S>> + Send + 'static {
         async move {
             let ended = {
                 let mut business = pin!(self.backing.service.plain(self.decoded));
                 std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
             };
-            let verdict = match ended {
-                Ok(response) => encode::<S>(&response, &mut self.buffer, self.max_result),
-                Err(panic) => Err(Box::new(refusal(RunFailure::Panic(panic)))),
-            };
-            PlainEnd { verdict, payload: self.buffer, backing: self.backing }
+            PlainEnd { ended, backing: self.backing }
         }
     }
 }
 
-/// The answer to a plain call.
+/// The answer to a plain call, with its result encoded into an empty buffer.
 #[inline]
-pub(super) fn plain_answer(verdict: Result<Verdict, Box<Answer>>, payload: Vec<u8>) -> Answer {
+pub(super) fn plain_answer<S: Service>(
+    ended: Result<S::Response, String>,
+    mut buffer: Vec<u8>,
+    max_result: usize,
+) -> Answer {
+    let verdict = match ended {
+        Ok(response) => encode::<S>(&response, &mut buffer, max_result),
+        Err(panic) => Err(Box::new(refusal(RunFailure::Panic(panic)))),
+    };
     match verdict {
-        Ok(verdict) => Answer::Tentative(status_of(verdict), Payload::Owned(payload)),
+        Ok(verdict) => Answer::Tentative(status_of(verdict), Payload::Owned(buffer)),
         Err(refused) => *refused,
     }
 }

@@ -170,12 +170,12 @@ fn dispatch(service: &Service) -> TokenStream {
                 method: __rpc::id::MethodId,
                 arguments: &[u8],
             ) -> ::core::result::Result<__rpc::service::ServiceCall<Self>, __rpc::service::DecodeError> {
-                ::core::result::Result::Ok(match method.0 {
+                match method.0 {
                     #(#decoding)*
-                    _ => return ::core::result::Result::Err(
+                    _ => ::core::result::Result::Err(
                         __rpc::service::DecodeError::NoSuchMethod(method)
                     ),
-                })
+                }
             }
             fn anchor(
                 call: &Self::Write,
@@ -211,12 +211,13 @@ fn decode(method: &Method) -> TokenStream {
     let Method { id, gates, ident, .. } = method;
     let kind = method.kind.name();
     let of = Of::kind_of(method).name();
-    let decode = quote_spanned!(ident.span()=> __rpc::service::decode_value);
-    let mut bytes = Group::new(Delimiter::Parenthesis, quote!(arguments));
-    bytes.set_span(ident.span());
+    let decode = quote_spanned!(ident.span()=> __rpc::service::decode_as);
+    let call = quote!(arguments, |call| __rpc::service::Request::#kind(#of::#ident(call)));
+    let mut parameters = Group::new(Delimiter::Parenthesis, call);
+    parameters.set_span(ident.span());
     quote! {
         #(#gates)*
-        #id => __rpc::service::Request::#kind(#of::#ident(#decode #bytes?)),
+        #id => #decode #parameters,
     }
 }
 

@@ -25,6 +25,13 @@ impl Core {
         self.next_at = self.earliest();
     }
 
+    /// As [`handle_timeout`](Core::handle_timeout), before it is time: the times of calls that have
+    /// ended since are forgotten.
+    pub(crate) fn handle_early_timeout(&mut self, now: Time) {
+        self.next_call_at = Time::ZERO;
+        self.handle_timeout(now);
+    }
+
     /// When [`handle_timeout`](Core::handle_timeout) wants to be called. It may be called earlier.
     #[inline]
     pub(crate) fn poll_timeout(&self) -> Time {

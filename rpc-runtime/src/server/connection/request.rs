@@ -288,19 +288,19 @@ where
         to: &mut Place<'_>,
     ) {
         order.task = Task::Running { is_write: false };
-        let (backing, max_result) = (self.lend_backing(), self.agreement.max_result());
-        let job = PlainJob { backing, decoded, buffer, max_result };
+        let max_result = self.agreement.max_result();
+        let job = PlainJob { backing: self.lend_backing(), decoded };
         let span = self.span(order);
         match launch(&mut self.plain_stage, &self.make_plain, job, &span, context) {
-            Poll::Ready(PlainEnd { verdict, payload, backing }) => {
+            Poll::Ready(PlainEnd { ended, backing }) => {
                 self.backing = Some(backing);
-                to.put(plain_answer(verdict, payload));
+                to.put(plain_answer::<S>(ended, buffer, max_result));
             }
             Poll::Pending => {
                 let mut parked = std::mem::replace(&mut self.plain_stage, Box::pin(None));
                 let running = async move {
-                    let ended = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
-                    JobEnd::Answer(plain_answer(ended.verdict, ended.payload))
+                    let end = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+                    JobEnd::Answer(plain_answer::<S>(end.ended, buffer, max_result))
                 };
                 self.park(running, span, order, None);
             }

@@ -23,6 +23,22 @@ fn a_quiet_connection_is_pinged_and_suspect_only_when_the_ping_finds_no_answer()
 }
 
 #[test]
+fn a_timer_that_is_looked_at_early_forgets_the_calls_that_have_ended() {
+    let mut client = Client::new();
+    let ended = client.call(Kind::Write);
+    let first = client.look(ended).next_at;
+    client.now = client.now + Duration::from_millis(1);
+    let pending = client.call(Kind::Write);
+    client.sent(FIRST);
+    client.answer_latest(FIRST, ended);
+    assert_eq!(client.core.poll_timeout(), first, "nobody has looked");
+    client.core.handle_early_timeout(client.now);
+    assert_eq!(client.core.poll_timeout(), client.look(pending).next_at);
+    assert!(client.look(pending).next_at > first);
+    assert_eq!(client.sent(FIRST), [], "it is not late yet");
+}
+
+#[test]
 fn a_read_that_ends_at_its_deadline_is_cancelled_where_it_was_sent() {
     let mut client = Client::new();
     let seq = client.call(Kind::Read);
