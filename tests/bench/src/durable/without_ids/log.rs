@@ -16,7 +16,7 @@ use super::state::{Documents, Generation, HEAD, State};
 use super::{Shared, Write};
 
 /// As the store's, by default.
-pub(super) const SEGMENT: u64 = 16 << 20;
+pub(super) const SEGMENT: u64 = 64 << 20;
 const BLOCK: usize = 4096;
 
 /// What goes into the tree: all changes up to a number.
