@@ -10,8 +10,10 @@
 //! | --- | --- |
 //! | `mod.rs` | bytes in, bytes out, and the time |
 //! | `request.rs` | what becomes of a request |
+//! | `batch.rs` | requests that are admitted and answered together |
 //! | `deferred.rs` | answers that wait until they are durable |
 
+mod batch;
 mod deferred;
 mod request;
 
@@ -25,8 +27,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::time::Sleep;
 
+use self::batch::Batch;
 use self::deferred::DeferredAnswers;
-use self::request::Batch;
 use super::Shared;
 use super::execute::{Backing, Job, PlainEnd, PlainJob, Ran};
 use super::sessions::Session;

@@ -1,14 +1,12 @@
 //! What becomes of a request: answered from the table, run here and now, or moved to a task.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tracing::Instrument as _;
 
@@ -16,8 +14,9 @@ use super::super::execute::{
     Backing, Conflict, Job, JobCall, JobEnd, PlainEnd, PlainJob, Ran, Rerun, plain_answer,
 };
 use super::super::sessions::{Run, Session, State};
+use super::batch::{Batch, Order, Place, Task};
 use super::{Connection, Moment};
-use crate::id::{ArgumentHash, Attempt, CallId, MethodId, Seq};
+use crate::id::{ArgumentHash, CallId};
 use crate::io_buffer;
 use crate::panic::panic_message;
 use crate::protocol::server::{Admission, Answer, Incoming, RunNumber};
@@ -25,84 +24,6 @@ use crate::service::{Kind, Request, Service};
 use crate::store::{CallRef, DocKey, KeyError, Outcome};
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
-
-/// What was admitted together, and the answers to it.
-#[derive(Default)]
-pub(super) struct Batch<'a> {
-    orders: Vec<Order<'a>>,
-    /// Each with the index of its order.
-    answers: Vec<(usize, Answer)>,
-}
-
-/// A request that was admitted, on its way to being answered. No larger than what is done for it
-/// needs, since one is written and read again for every call.
-struct Order<'a> {
-    seq: Seq,
-    attempt: Attempt,
-    /// The server's number of its method.
-    method: MethodId,
-    hash: ArgumentHash,
-    arguments: &'a [u8],
-    watermark: Seq,
-    /// How long ago the call was first sent.
-    age: Duration,
-    run: RunNumber,
-    task: Task,
-}
-
-/// Where the answer to an order goes: it is written there once, since whatever is moved right after it
-/// was written is waited for.
-struct Place<'b> {
-    index: usize,
-    answers: &'b mut Vec<(usize, Answer)>,
-}
-
-impl Place<'_> {
-    #[inline]
-    fn put(&mut self, answer: Answer) {
-        self.answers.push((self.index, answer));
-    }
-}
-
-/// What is to be done for a request.
-enum Task {
-    /// Run it, with this buffer for the result of a plain call.
-    Run(Vec<u8>),
-    /// Record this outcome.
-    Record(Box<Outcome>),
-    /// Begun: its arguments are being decoded.
-    Decoding,
-    /// Begun: the business runs, or its commit does.
-    Running { is_write: bool },
-}
-
-thread_local! {
-    /// An empty batch, for its memory.
-    static BATCH: Cell<Batch<'static>> = const {
-        Cell::new(Batch { orders: Vec::new(), answers: Vec::new() })
-    };
-}
-
-impl<'a> Batch<'a> {
-    /// An empty one.
-    pub(super) fn take() -> Batch<'a> {
-        BATCH.take()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.orders.len()
-    }
-
-    /// Gives the memory back.
-    pub(super) fn put(mut self) {
-        self.orders.clear();
-        self.answers.clear();
-        // Collecting nothing from a list keeps the memory of the list, whatever its orders borrowed
-        // from.
-        let orders = self.orders.into_iter().map(|_| unreachable!("it is empty")).collect();
-        BATCH.set(Batch { orders, answers: self.answers });
-    }
-}
 
 impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where

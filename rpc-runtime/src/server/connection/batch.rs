@@ -1,0 +1,86 @@
+//! Requests that were admitted together, and are answered together.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::id::{ArgumentHash, Attempt, MethodId, Seq};
+use crate::protocol::server::{Answer, RunNumber};
+use crate::store::Outcome;
+
+/// What was admitted together, and the answers to it.
+#[derive(Default)]
+pub(super) struct Batch<'a> {
+    pub(super) orders: Vec<Order<'a>>,
+    /// Each with the index of its order.
+    pub(super) answers: Vec<(usize, Answer)>,
+}
+
+/// A request that was admitted, on its way to being answered. No larger than what is done for it
+/// needs, since one is written and read again for every call.
+pub(super) struct Order<'a> {
+    pub(super) seq: Seq,
+    pub(super) attempt: Attempt,
+    /// The server's number of its method.
+    pub(super) method: MethodId,
+    pub(super) hash: ArgumentHash,
+    pub(super) arguments: &'a [u8],
+    pub(super) watermark: Seq,
+    /// How long ago the call was first sent.
+    pub(super) age: Duration,
+    pub(super) run: RunNumber,
+    pub(super) task: Task,
+}
+
+/// Where the answer to an order goes: it is written there once, since whatever is moved right after it
+/// was written is waited for.
+pub(super) struct Place<'b> {
+    pub(super) index: usize,
+    pub(super) answers: &'b mut Vec<(usize, Answer)>,
+}
+
+impl Place<'_> {
+    #[inline]
+    pub(super) fn put(&mut self, answer: Answer) {
+        self.answers.push((self.index, answer));
+    }
+}
+
+/// What is to be done for a request.
+pub(super) enum Task {
+    /// Run it, with this buffer for the result of a plain call.
+    Run(Vec<u8>),
+    /// Record this outcome.
+    Record(Box<Outcome>),
+    /// Begun: its arguments are being decoded.
+    Decoding,
+    /// Begun: the business runs, or its commit does.
+    Running { is_write: bool },
+}
+
+thread_local! {
+    /// An empty batch, for its memory.
+    static BATCH: Cell<Batch<'static>> = const {
+        Cell::new(Batch { orders: Vec::new(), answers: Vec::new() })
+    };
+}
+
+impl<'a> Batch<'a> {
+    /// An empty one.
+    pub(super) fn take() -> Batch<'a> {
+        BATCH.take()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// Gives the memory back.
+    pub(super) fn put(mut self) {
+        self.orders.clear();
+        self.answers.clear();
+        // Collecting nothing from a list keeps the memory of the list, whatever its orders borrowed
+        // from.
+        let orders = self.orders.into_iter().map(|_| unreachable!("it is empty")).collect();
+        BATCH.set(Batch { orders, answers: self.answers });
+    }
+}
