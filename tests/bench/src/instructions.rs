@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::NamedTempFile;
 
+use crate::counted::Counted;
 use crate::process::{Load, Program, Server};
 use crate::work::Contender;
 
@@ -38,40 +39,25 @@ pub(crate) fn per_call(
     in_flight: usize,
 ) -> Result<Option<[f64; 2]>, Box<dyn Error>> {
     for longer in [1, 2, 4] {
-        let [short, long] = TIMES.map(|time| Counted::run(contender, in_flight, time * longer));
+        let [short, long] = TIMES.map(|time| run(contender, in_flight, time * longer));
         let (short, long) = (short?, long?);
-        let calls = (long.calls - short.calls) * WITH_WARM_UP;
-        if calls >= (in_flight * ROUNDS) as f64 {
-            let each = [(long.client - short.client) / calls, (long.server - short.server) / calls];
-            return Ok(Some(each));
+        if long.calls - short.calls >= (in_flight * ROUNDS) as f64 {
+            return Ok(Some(long.per_call_beyond(&short)));
         }
     }
     Ok(None)
 }
 
-/// What one run has taken.
-struct Counted {
-    calls: f64,
-    client: f64,
-    server: f64,
-}
-
-impl Counted {
-    fn run(
-        contender: Contender,
-        in_flight: usize,
-        time: Duration,
-    ) -> Result<Counted, Box<dyn Error>> {
-        let [of_client, of_server] = [NamedTempFile::new()?, NamedTempFile::new()?];
-        let program = Program::this()?.counted_in(of_server.path());
-        let server = Server::start(&program, contender)?;
-        let program = Program::this()?.counted_in(of_client.path());
-        let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
-        let calls = load.go()?.calls as f64;
-        load.end()?;
-        server.end()?;
-        Ok(Counted { calls, client: count(of_client.path())?, server: count(of_server.path())? })
-    }
+fn run(contender: Contender, in_flight: usize, time: Duration) -> Result<Counted, Box<dyn Error>> {
+    let [of_client, of_server] = [NamedTempFile::new()?, NamedTempFile::new()?];
+    let program = Program::this()?.counted_in(of_server.path());
+    let server = Server::start(&program, contender)?;
+    let program = Program::this()?.counted_in(of_client.path());
+    let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
+    let calls = load.go()?.calls as f64 * WITH_WARM_UP;
+    load.end()?;
+    server.end()?;
+    Ok(Counted { calls, client: count(of_client.path())?, server: count(of_server.path())? })
 }
 
 fn count(log: &Path) -> Result<f64, Box<dyn Error>> {

@@ -13,7 +13,8 @@
 //! | `load.rs` | the loop that loads a server |
 //! | `process.rs` | servers and clients as processes of their own |
 //! | `usage.rs` | what a process has used so far |
-//! | `relay.rs`, `syscalls.rs` | bytes and system calls, counted from outside |
+//! | `relay.rs`, `syscalls.rs`, `instructions.rs` | bytes, system calls and instructions, counted from outside |
+//! | `counted.rs` | what of a run's count is a call's |
 //! | `table/` | interleaved rounds, medians, tables, verdicts |
 //! | `durable/` | group commit beside the engine |
 //! | `growth/` | more connections, documents, records; memory |
@@ -28,6 +29,7 @@
 mod build_cost;
 mod cli;
 mod contender;
+mod counted;
 mod durable;
 #[cfg(feature = "failover")]
 mod failover;

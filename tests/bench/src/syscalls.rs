@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::NamedTempFile;
 
+use crate::counted::Counted;
 use crate::process::{Load, Program, Server};
 use crate::work::Contender;
 
@@ -16,43 +17,31 @@ const LONGER: u32 = 4;
 /// Until a server has seen the end of a client.
 const ENDING: Duration = Duration::from_millis(50);
 
-/// What a call takes: on the client, on the server. A run is counted, and a longer one: what the longer
-/// one takes more, its additional calls take, and neither the start nor the end of a client.
+/// What a call takes: on the client, on the server.
 pub(crate) fn per_call(
     contender: Contender,
     in_flight: usize,
     time: Duration,
 ) -> Result<[f64; 2], Box<dyn Error>> {
-    let [short, long] = [time, time * LONGER].map(|time| Counted::run(contender, in_flight, time));
-    let (short, long) = (short?, long?);
-    let calls = long.calls - short.calls;
-    Ok([(long.client - short.client) / calls, (long.server - short.server) / calls])
+    let shorter = count(contender, in_flight, time)?;
+    Ok(count(contender, in_flight, time * LONGER)?.per_call_beyond(&shorter))
 }
 
-/// What one run has taken.
-struct Counted {
-    calls: f64,
-    client: f64,
-    server: f64,
-}
-
-impl Counted {
-    fn run(
-        contender: Contender,
-        in_flight: usize,
-        time: Duration,
-    ) -> Result<Counted, Box<dyn Error>> {
-        let program = Program::this()?;
-        let server = Server::start(&program, contender)?;
-        let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
-        let of_client = Count::attach(load.id())?;
-        let of_server = Count::attach(server.id())?;
-        let calls = load.go()?.calls as f64;
-        // All of the end is in both runs, on either side.
-        load.end()?;
-        std::thread::sleep(ENDING);
-        Ok(Counted { calls, client: of_client.detach()?, server: of_server.detach()? })
-    }
+fn count(
+    contender: Contender,
+    in_flight: usize,
+    time: Duration,
+) -> Result<Counted, Box<dyn Error>> {
+    let program = Program::this()?;
+    let server = Server::start(&program, contender)?;
+    let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
+    let of_client = Count::attach(load.id())?;
+    let of_server = Count::attach(server.id())?;
+    let calls = load.go()?.calls as f64;
+    // All of the end is in both runs, on either side.
+    load.end()?;
+    std::thread::sleep(ENDING);
+    Ok(Counted { calls, client: of_client.detach()?, server: of_server.detach()? })
 }
 
 /// A count that runs.
