@@ -260,12 +260,15 @@ mod broken {
 
 #[test]
 fn an_answer_from_another_server_ends_the_call_where_it_was_sent() {
-    let mut client = Client::with(ClientConfig::default(), 2);
-    let seq = client.call(Kind::Write);
-    let sent_to = client.look(seq).endpoint;
-    let other = if sent_to == FIRST { SECOND } else { FIRST };
-    client.answer(other, ResponseHeader { committed: true, ..response(seq, 1, Status::Success) });
-    assert_eq!(client.told(seq), Some(CallOutcome::Success));
-    let in_flight = [FIRST, SECOND].map(|id| client.core.endpoint(id).in_flight);
-    assert_eq!(in_flight, [0, 0]);
+    for is_usual in [true, false] {
+        let mut client = Client::with(ClientConfig::default(), 2);
+        let seq = if is_usual { client.deposit() } else { client.call(Kind::Write) };
+        let sent_to = client.look(seq).endpoint;
+        let other = if sent_to == FIRST { SECOND } else { FIRST };
+        client
+            .answer(other, ResponseHeader { committed: true, ..response(seq, 1, Status::Success) });
+        assert_eq!(client.told(seq), Some(CallOutcome::Success));
+        let in_flight = [FIRST, SECOND].map(|id| client.core.endpoint(id).in_flight);
+        assert_eq!(in_flight, [0, 0]);
+    }
 }
