@@ -213,11 +213,7 @@ pub(super) fn plain_answer<S: Service>(
     mut buffer: Vec<u8>,
     max_result: usize,
 ) -> Answer {
-    let verdict = match ended {
-        Ok(response) => encode::<S>(&response, &mut buffer, max_result),
-        Err(panic) => Err(Box::new(refusal(RunFailure::Panic(panic)))),
-    };
-    match verdict {
+    match encode::<S>(ended.map_err(RunFailure::Panic), &mut buffer, max_result) {
         Ok(verdict) => Answer::Tentative(status_of(verdict), Payload::Owned(buffer)),
         Err(refused) => *refused,
     }
@@ -267,11 +263,7 @@ impl<S: Service> Run<'_, S> {
             };
             let (store, signal, mut lists) = tx.into_parts();
             let mut payload = io_buffer::take_message();
-            let encoded = match ended {
-                Ok(response) => encode::<S>(&response, &mut payload, self.max_result),
-                Err(failure) => Err(Box::new(refusal(failure))),
-            };
-            let verdict = match encoded {
+            let verdict = match encode::<S>(ended, &mut payload, self.max_result) {
                 Ok(verdict) => verdict,
                 // Were a retry only refused, its call could stay unknown for ever.
                 Err(refused) if is_retry && is_final(&refused) => {
@@ -326,11 +318,7 @@ impl<S: Service> Run<'_, S> {
             };
             let (store, signal, lists) = view.into_parts();
             let mut payload = Vec::new();
-            let encoded = match ended {
-                Ok(response) => encode::<S>(&response, &mut payload, self.max_result),
-                Err(failure) => Err(Box::new(refusal(failure))),
-            };
-            let verdict = match encoded {
+            let verdict = match encode::<S>(ended, &mut payload, self.max_result) {
                 Ok(verdict) => verdict,
                 Err(refused) => return (Ok(JobEnd::Answer(*refused)), store),
             };
@@ -358,14 +346,15 @@ async fn tentative(
     Ok(JobEnd::Answer(Answer::Tentative(status_of(verdict), payload)))
 }
 
-/// Appends the encoded result to an empty buffer. Why there is none is boxed, so that the usual is a
-/// word.
+/// Encodes what a run has returned into an empty buffer. Why there is nothing is boxed, so that the
+/// usual is a word.
 fn encode<S: Service>(
-    response: &S::Response,
+    ended: Result<S::Response, RunFailure>,
     buffer: &mut Vec<u8>,
     max_result: usize,
 ) -> Result<Verdict, Box<Answer>> {
-    let verdict = S::encode(response, buffer).map_err(|error| {
+    let response = ended.map_err(|failure| Box::new(refusal(failure)))?;
+    let verdict = S::encode(&response, buffer).map_err(|error| {
         let message = format!("the result is not encodable: {error}");
         Box::new(Answer::Refused(RefusalReason::Failed, message))
     })?;

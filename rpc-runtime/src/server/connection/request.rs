@@ -1,9 +1,8 @@
 //! What becomes of a request: answered from the table, run here and now, or moved to a task.
 
-use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll};
@@ -16,12 +15,13 @@ use super::super::execute::{
 use super::super::sessions::{Run, Session, State};
 use super::batch::{Batch, Order, Place, Task};
 use super::{Connection, Moment};
-use crate::id::{ArgumentHash, CallId};
+use crate::id::{ArgumentHash, CallId, Seq};
 use crate::io_buffer;
 use crate::panic::panic_message;
 use crate::protocol::server::{Admission, Answer, Incoming, RunNumber};
 use crate::service::{Kind, Request, Service};
 use crate::store::{CallRef, DocKey, KeyError, Outcome};
+use crate::tx::poll_contained;
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
 
@@ -112,7 +112,12 @@ where
             // Of what the panic has left, nothing is used again.
             let mut run_rest = || self.run_all(context, moment, orders, answers, &mut next);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut run_rest)) {
-                answers.push((next - 1, panicked(&orders[next - 1], &*panic)));
+                let order = &orders[next - 1];
+                let runs = match order.task {
+                    Task::Running { is_write } => Some(is_write),
+                    _ => None,
+                };
+                answers.push((next - 1, panicked(order.seq, &panic_message(&*panic), runs)));
             }
         }
         let mut state = session.lock();
@@ -212,20 +217,18 @@ where
         let max_result = self.agreement.max_result();
         let job = PlainJob { backing: self.lend_backing(), decoded };
         let span = self.span(order);
-        match launch(&mut self.plain_stage, &self.make_plain, job, &span, context) {
-            Poll::Ready(PlainEnd { ended, backing }) => {
-                self.backing = Some(backing);
-                to.put(plain_answer::<S>(ended, buffer, max_result));
-            }
-            Poll::Pending => {
-                let mut parked = std::mem::replace(&mut self.plain_stage, Box::pin(None));
-                let running = async move {
-                    let end = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
-                    JobEnd::Answer(plain_answer::<S>(end.ended, buffer, max_result))
-                };
-                self.park(running, span, order, None);
-            }
+        let entered = span.enter();
+        if let Poll::Ready(end) = launch(&mut self.plain_stage, &self.make_plain, job, context) {
+            self.backing = Some(end.backing);
+            return to.put(plain_answer::<S>(end.ended, buffer, max_result));
         }
+        drop(entered);
+        let mut parked = std::mem::replace(&mut self.plain_stage, Box::pin(None));
+        let running = async move {
+            let end = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+            JobEnd::Answer(plain_answer::<S>(end.ended, buffer, max_result))
+        };
+        self.park(running, span, order, None);
     }
 
     /// Runs a write or a read once; it goes on in a task if that does not end it. For a write, with
@@ -244,7 +247,8 @@ where
         let store = self.store.take().unwrap_or_else(|| Arc::clone(&self.server.store));
         let job = Job { backing, store, call, max_result };
         let span = self.span(order);
-        let parked = match launch(&mut self.stage, &self.make, job, &span, context) {
+        let polled = span.in_scope(|| launch(&mut self.stage, &self.make, job, context));
+        let parked = match polled {
             Poll::Ready(Ran { end, backing, store }) => {
                 (self.backing, self.store) = (Some(backing), Some(store));
                 match end {
@@ -350,7 +354,10 @@ where
         let counted = server.count_running(1);
         let record_under = call.clone();
         let task = async move {
-            let answer = running.await.answer().await;
+            let is_write = record_under.is_some();
+            let mut running = pin!(async move { running.await.answer().await });
+            let ended = poll_fn(|context| poll_contained(running.as_mut(), context)).await;
+            let answer = ended.unwrap_or_else(|panic| panicked(seq, &panic, Some(is_write)));
             drop(counted);
             server.finish(&session, seq, run, answer, record_under).await;
         };
@@ -404,11 +411,9 @@ fn launch<J, F: Future>(
     stage: &mut Pin<Box<Option<F>>>,
     make: impl Fn(J) -> F,
     job: J,
-    span: &tracing::Span,
     context: &mut Context<'_>,
 ) -> Poll<F::Output> {
     stage.set(Some(make(job)));
-    let _entered = span.enter();
     poll_stage(stage.as_mut(), context)
 }
 
@@ -417,16 +422,15 @@ fn poll_stage<F: Future>(stage: Pin<&mut Option<F>>, context: &mut Context<'_>) 
 }
 
 /// The answer to a call at which what the user wrote for its types has panicked. (A panic of the
-/// business itself never comes as far as this.)
+/// business itself never comes as far as this.) `runs_write`: whether it is a write, once it runs.
 #[cold]
-fn panicked(order: &Order<'_>, panic: &(dyn Any + Send)) -> Answer {
-    let message = panic_message(panic);
-    tracing::error!(message, seq = order.seq.0, "a type of the service panicked");
+fn panicked(seq: Seq, message: &str, runs_write: Option<bool>) -> Answer {
+    tracing::error!(message, seq = seq.0, "a type of the service panicked");
     let told = "a type of the service panicked; the server's log says why".to_owned();
-    match order.task {
-        Task::Running { is_write: true } => Answer::Unknown(told),
-        Task::Running { is_write: false } => Answer::Refused(RefusalReason::Failed, told),
-        _ => Answer::Refused(RefusalReason::BadArguments, told),
+    match runs_write {
+        Some(true) => Answer::Unknown(told),
+        Some(false) => Answer::Refused(RefusalReason::Failed, told),
+        None => Answer::Refused(RefusalReason::BadArguments, told),
     }
 }
 
