@@ -66,12 +66,9 @@ pub trait DocumentKey: Display + Send + Sync + Sized {
         DocKey::of(Self::COLLECTION, self)
     }
 
-    /// As [`doc_key`](DocumentKey::doc_key), but only checked where it is not used.
+    /// Whether there is a [`doc_key`](DocumentKey::doc_key), which is not made.
     #[doc(hidden)]
-    fn anchor(&self, is_used: bool) -> Result<Option<DocKey>, KeyError> {
-        match is_used {
-            true => self.doc_key().map(Some),
-            false => DocKey::check(Self::COLLECTION, self).map(|()| None),
-        }
+    fn check_key(&self) -> Result<(), KeyError> {
+        DocKey::check(Self::COLLECTION, self)
     }
 }

@@ -11,13 +11,13 @@
 //! #[rpc::service]
 //! pub trait Greeter {
 //!     /// Greets whoever asks.
-//!     async fn greet(&self, name: String) -> String;
+//!     async fn greet(&self, name: &str) -> String;
 //! }
 //!
 //! struct English;
 //!
 //! impl Greeter for English {
-//!     async fn greet(&self, name: String) -> String {
+//!     async fn greet(&self, name: &str) -> String {
 //!         format!("Hello, {name}!")
 //!     }
 //! }
@@ -30,7 +30,7 @@
 //! tokio::spawn(server.serve());
 //!
 //! let greeter: GreeterClient = rpc::Client::builder().connect([address]).await?;
-//! assert_eq!(greeter.greet("Ada".to_owned()).await?, "Hello, Ada!");
+//! assert_eq!(greeter.greet("Ada").await?, "Hello, Ada!");
 //! # Ok(()) }
 //! ```
 //!
@@ -45,7 +45,7 @@
 //! | module | what stands in it | knows nothing of |
 //! | --- | --- | --- |
 //! | [`id`], [`time`] | the names of things, and time as an integer | everything else |
-//! | [`schema`], [`document`], [`mod@service`] | what generated code is made against | sockets, tables |
+//! | [`schema`], [`lend`], [`document`], [`mod@service`] | what generated code is made against | sockets, tables |
 //! | `tx` | [`Tx`] and [`View`], what the business holds while it runs | the wire |
 //! | [`store`] | where an effect and its record become one | the wire |
 //! | `wire` | frames, headers, acks, the handshake, as bytes | documents, tokio |
@@ -67,6 +67,7 @@ pub mod error;
 pub mod id;
 mod io_buffer;
 pub mod journal;
+pub mod lend;
 mod panic;
 mod protocol;
 mod rule;

@@ -226,6 +226,18 @@ wrappers! {
     Result<T, E>[T, E] => "result",
 }
 
+impl<T: Schema + ?Sized> Schema for &T {
+    fn describe(writer: &mut SchemaWriter) {
+        T::describe(writer);
+    }
+}
+
+impl<T: Schema> Schema for [T] {
+    fn describe(writer: &mut SchemaWriter) {
+        writer.wrapper("seq", &[T::describe]);
+    }
+}
+
 impl<T: Schema, S> Schema for std::collections::HashSet<T, S> {
     fn describe(writer: &mut SchemaWriter) {
         writer.wrapper("seq", &[T::describe]);

@@ -73,44 +73,54 @@ pub struct ServiceSchema {
     pub methods: Vec<MethodSchema>,
 }
 
-/// A generated dispatcher: decodes calls, runs the business, encodes its answers.
+/// A generated dispatcher: decodes the arguments of a call, runs the business, encodes its answer.
 ///
-/// Calls come apart by kind as soon as they are decoded, so that a read can never be handed a
-/// transaction.
+/// The futures of the business borrow from the encoded arguments, so that what a method is lent is
+/// looked at where it lies.
 pub trait Service: Send + Sync + 'static {
-    /// The writes of the service with their arguments.
-    type Write: Send + 'static;
-    /// The reads of the service with their arguments.
-    type Read: Send + 'static;
-    /// The methods with neither, with their arguments.
-    type Plain: Send + 'static;
     /// What the methods return.
     type Response: Send + 'static;
 
     /// The service's structure.
     fn schema() -> ServiceSchema;
 
-    /// Decodes the arguments of a call.
+    /// The document that the call's anchor argument names; `None` if the method has none.
     ///
     /// # Errors
-    /// If there is no such method, or the bytes are not its arguments.
-    fn decode(method: MethodId, arguments: &[u8]) -> Result<ServiceCall<Self>, DecodeError>;
-
-    /// The document that the call's anchor argument names; `None` if the method has none, or if it
-    /// is not used.
-    ///
-    /// # Errors
-    /// If the argument cannot be a document's name, used or not.
-    fn anchor(call: &Self::Write, is_used: bool) -> Result<Option<DocKey>, KeyError>;
+    /// If the bytes do not begin with its arguments, or the argument cannot be a document's name.
+    fn anchor(method: MethodId, arguments: &[u8]) -> Result<Option<DocKey>, ArgumentError>;
 
     /// Runs a write.
-    fn write(&self, call: Self::Write, tx: &mut Tx) -> impl Future<Output = Self::Response> + Send;
+    ///
+    /// # Errors
+    /// If it is none, or the bytes are not its arguments: then the business has not begun.
+    fn write(
+        &self,
+        method: MethodId,
+        arguments: &[u8],
+        tx: &mut Tx,
+    ) -> impl Future<Output = Result<Self::Response, ArgumentError>> + Send;
 
     /// Runs a read.
-    fn read(&self, call: Self::Read, view: &View) -> impl Future<Output = Self::Response> + Send;
+    ///
+    /// # Errors
+    /// As for [`write`](Service::write).
+    fn read(
+        &self,
+        method: MethodId,
+        arguments: &[u8],
+        view: &View,
+    ) -> impl Future<Output = Result<Self::Response, ArgumentError>> + Send;
 
     /// Runs a method with neither.
-    fn plain(&self, call: Self::Plain) -> impl Future<Output = Self::Response> + Send;
+    ///
+    /// # Errors
+    /// As for [`write`](Service::write).
+    fn plain(
+        &self,
+        method: MethodId,
+        arguments: &[u8],
+    ) -> impl Future<Output = Result<Self::Response, ArgumentError>> + Send;
 
     /// Appends the encoded value or error to `out`, and says which it was.
     ///
@@ -118,21 +128,6 @@ pub trait Service: Send + Sync + 'static {
     /// If serde fails on it.
     fn encode(response: &Self::Response, out: &mut Vec<u8>) -> Result<Verdict, EncodeError>;
 }
-
-/// A decoded call, apart by kind.
-#[derive(Debug)]
-pub enum Request<W, R, P> {
-    /// A write.
-    Write(W),
-    /// A read.
-    Read(R),
-    /// A method with neither.
-    Plain(P),
-}
-
-/// The decoded calls of one service.
-pub type ServiceCall<S> =
-    Request<<S as Service>::Write, <S as Service>::Read, <S as Service>::Plain>;
 
 /// How the business ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,15 +180,33 @@ impl<T> NotResult for ReturnProbe<T> {}
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// No method has this number.
-    #[error("the service has no method {0}")]
-    NoSuchMethod(MethodId),
     /// The bytes are not a value of the expected type.
     #[error("the bytes are not what the handshake agreed on: {0}")]
     Malformed(#[from] postcard::Error),
     /// A value was followed by bytes that belong to nothing.
     #[error("{0} bytes are left over behind the value")]
     TrailingBytes(usize),
+}
+
+/// Why a call's arguments cannot be handed to its method.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArgumentError {
+    /// No method of this kind has this number.
+    #[error("the service has no such method {0}")]
+    NoSuchMethod(MethodId),
+    /// The bytes are not its arguments.
+    #[error(transparent)]
+    Undecodable(#[from] DecodeError),
+    /// The anchor argument cannot be a document's name.
+    #[error(transparent)]
+    Unnameable(Box<KeyError>),
+}
+
+impl From<KeyError> for ArgumentError {
+    fn from(error: KeyError) -> ArgumentError {
+        ArgumentError::Unnameable(Box::new(error))
+    }
 }
 
 /// A value that serde could not encode.
@@ -205,22 +218,32 @@ pub struct EncodeError(#[from] postcard::Error);
 ///
 /// # Errors
 /// If the bytes are anything else.
-pub fn decode_value<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    decode_as(bytes, |value| value)
+#[inline]
+pub fn decode_value<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
+    let (value, rest) = postcard::take_from_bytes(bytes)?;
+    if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }
 }
 
-/// As [`decode_value`], for a value that is a part of another one: what a generated
-/// [`Service::decode`] calls, so that the arguments are not moved to become a call.
+/// Decodes the arguments of a call: what a generated [`Service`] calls.
 ///
 /// # Errors
 /// If the bytes are anything else.
 #[inline]
-pub fn decode_as<T: serde::de::DeserializeOwned, W>(
-    bytes: &[u8],
-    wrap: impl FnOnce(T) -> W,
-) -> Result<W, DecodeError> {
-    let (value, rest) = postcard::take_from_bytes(bytes)?;
-    if rest.is_empty() { Ok(wrap(value)) } else { Err(DecodeError::TrailingBytes(rest.len())) }
+pub fn decode_arguments<'de, T: serde::Deserialize<'de>>(
+    bytes: &'de [u8],
+) -> Result<T, ArgumentError> {
+    decode_value(bytes).map_err(ArgumentError::Undecodable)
+}
+
+/// Decodes the first arguments of a call.
+///
+/// # Errors
+/// If the bytes begin with anything else.
+pub fn decode_first_arguments<'de, T: serde::Deserialize<'de>>(
+    bytes: &'de [u8],
+) -> Result<T, ArgumentError> {
+    let (value, _) = postcard::take_from_bytes(bytes).map_err(DecodeError::from)?;
+    Ok(value)
 }
 
 /// Appends the encoding of a value to `out`. On an error `out` is as it was.

@@ -17,6 +17,7 @@ use std::task::{Context, Poll};
 use crate::document::DocumentKey;
 use crate::io_buffer;
 use crate::panic::panic_message;
+use crate::service::ArgumentError;
 use crate::store::{
     DocKey, Encoded, KeyError, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, ReadVersion, Store,
     StoreError, Versioned, Write,
@@ -180,6 +181,8 @@ pub(crate) enum RunFailure {
     Business(BusinessFault),
     /// The business panicked, with this message.
     Panic(String),
+    /// The business was never asked: its arguments are none.
+    Arguments(ArgumentError),
 }
 
 /// Polls the business; a panic ends only its own run.
@@ -191,6 +194,18 @@ pub(crate) fn poll_contained<F: Future>(
     match catch_unwind(AssertUnwindSafe(|| business.poll(context))) {
         Ok(polled) => polled.map(Ok),
         Err(panic) => Poll::Ready(Err(panic_message(&*panic))),
+    }
+}
+
+/// What a business returned that was polled by [`poll_contained`].
+#[inline]
+pub(crate) fn returned<T>(
+    ended: Result<Result<T, ArgumentError>, String>,
+) -> Result<T, RunFailure> {
+    match ended {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => Err(RunFailure::Arguments(error)),
+        Err(panic) => Err(RunFailure::Panic(panic)),
     }
 }
 
@@ -226,17 +241,17 @@ pub(crate) struct RunSignal {
 impl RunSignal {
     /// Polls the business to its end, or to the first failure of its `Tx` or `View`, whichever
     /// comes first. A failure wins over a result that the business returns after it.
-    pub(crate) fn poll<F: Future>(
+    pub(crate) fn poll<T, F: Future<Output = Result<T, ArgumentError>>>(
         &self,
         business: Pin<&mut F>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<F::Output, RunFailure>> {
+    ) -> Poll<Result<T, RunFailure>> {
         let polled = poll_contained(business, context);
         if self.raised.load(Ordering::Acquire) {
             let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
             return Poll::Ready(Err(failure.expect("a raised signal holds its failure")));
         }
-        polled.map(|ended| ended.map_err(RunFailure::Panic))
+        polled.map(returned)
     }
 
     fn raise(&self, failure: RunFailure) {

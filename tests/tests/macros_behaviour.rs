@@ -8,7 +8,8 @@ use rpc::client::Stub;
 use rpc::id::MethodId;
 use rpc::schema::{Fingerprint, Schema, SchemaWriter};
 use rpc::service::{
-    DecodeError, Kind, MethodSchema, NoError, Request, Service, Verdict, decode_value, encode_value,
+    ArgumentError, DecodeError, Kind, MethodSchema, NoError, Service, Verdict, decode_value,
+    encode_value,
 };
 use rpc::{Document, DocumentKey, Tx, View};
 use serde::{Deserialize, Serialize};
@@ -124,54 +125,38 @@ fn a_schema_tells_ids_kinds_and_structures() {
     );
 }
 
-#[test]
-fn calls_decode_by_their_kind() {
-    let item = ItemName("tea".to_owned());
-    let write = encoded(&(3u32, &item));
-    assert!(matches!(Server::decode(MethodId(0), &write), Ok(Request::Write(_))));
-    assert!(matches!(Server::decode(MethodId(1), &[]), Ok(Request::Write(_))));
-    assert!(matches!(Server::decode(MethodId(2), &encoded(&(&item,))), Ok(Request::Read(_))));
-    assert!(matches!(Server::decode(MethodId(3), &encoded(&(7u8,))), Ok(Request::Plain(_))));
-}
-
-#[test]
-fn bytes_that_are_no_call_are_refused() {
-    let refused = |method, bytes: &[u8]| Server::decode(MethodId(method), bytes).err().unwrap();
-    assert!(matches!(refused(4, &[]), DecodeError::NoSuchMethod(MethodId(4))));
-    assert!(matches!(refused(3, &[]), DecodeError::Malformed(_)));
-    assert!(matches!(refused(3, &[1, 2]), DecodeError::TrailingBytes(1)));
-    assert!(matches!(refused(1, &[1]), DecodeError::TrailingBytes(1)));
-    // A name that its own type refuses.
-    assert!(matches!(refused(2, &encoded(&("",))), DecodeError::Malformed(_)));
+#[tokio::test]
+async fn bytes_that_are_no_call_are_refused() {
+    let server = Server::new(Ours);
+    let refused = async |method, bytes: &[u8]| {
+        server.plain(MethodId(method), bytes).await.err().expect("it is no call")
+    };
+    use ArgumentError::{NoSuchMethod, Undecodable};
+    assert!(matches!(refused(4, &[]).await, NoSuchMethod(MethodId(4))));
+    assert!(matches!(refused(0, &[]).await, NoSuchMethod(MethodId(0))), "a write is not plain");
+    assert!(matches!(refused(3, &[]).await, Undecodable(DecodeError::Malformed(_))));
+    assert!(matches!(refused(3, &[1, 2]).await, Undecodable(DecodeError::TrailingBytes(1))));
 }
 
 #[test]
 fn the_anchor_is_the_document_of_the_marked_argument() {
-    let anchor = |method, arguments: &[u8], is_used| {
-        let Ok(Request::Write(call)) = Server::decode(MethodId(method), arguments) else {
-            panic!("method {method} is no write");
-        };
-        Server::anchor(&call, is_used)
-    };
-    let item = ItemName("tea".to_owned());
-    let name = anchor(0, &encoded(&(3u32, &item)), true).unwrap().unwrap();
-    assert_eq!(name.as_str(), "item:tea");
-    assert_eq!(anchor(0, &encoded(&(3u32, &item)), false).unwrap(), None, "it is only checked");
-    let endless = ItemName("x".repeat(1000));
-    for is_used in [true, false] {
-        assert_eq!(anchor(1, &[], is_used).unwrap(), None);
-        assert!(anchor(0, &encoded(&(3u32, &endless)), is_used).is_err());
-    }
+    let anchor = |method, arguments: &[u8]| Server::anchor(MethodId(method), arguments);
+    let named = |name: &str| encoded(&(3u32, ItemName(name.to_owned())));
+    assert_eq!(anchor(0, &named("tea")).unwrap().unwrap().as_str(), "item:tea");
+    assert_eq!(anchor(1, &[]).unwrap(), None, "a write without an anchor");
+    assert_eq!(anchor(3, &[]).unwrap(), None, "no write");
+    let endless = anchor(0, &named(&"x".repeat(1000)));
+    assert!(matches!(endless, Err(ArgumentError::Unnameable(_))));
+    // A name that its own type refuses.
+    assert!(matches!(anchor(0, &named("")), Err(ArgumentError::Undecodable(_))));
+    assert!(matches!(anchor(0, &[3]), Err(ArgumentError::Undecodable(_))));
 }
 
 #[tokio::test]
 async fn a_call_goes_from_bytes_to_bytes() {
     let run = async |number: u8| {
         let arguments = encoded(&(number,));
-        let Ok(Request::Plain(call)) = Server::decode(MethodId(3), &arguments) else {
-            panic!("double has no documents");
-        };
-        let response = Server::new(Ours).plain(call).await;
+        let response = Server::new(Ours).plain(MethodId(3), &arguments).await.unwrap();
         let mut bytes = vec![0xff];
         let verdict = Server::encode(&response, &mut bytes).unwrap();
         assert_eq!(bytes[0], 0xff, "what was there before stays");

@@ -203,9 +203,9 @@ async fn a_panic_of_an_arguments_type_refuses_its_call_alone() {
         client.echo(name("a"), 7),
     );
     assert_eq!((first.unwrap(), second.unwrap(), third.unwrap()), (Count(1), Count(2), Count(7)));
-    assert_eq!(refused_as(undecodable), RefusalReason::BadArguments);
-    assert_eq!(refused_as(nameless), RefusalReason::BadArguments);
-    assert_eq!(refused_as(read), RefusalReason::BadArguments);
+    assert_eq!(refused_as(undecodable), RefusalReason::Failed);
+    assert_eq!(refused_as(nameless), RefusalReason::Failed);
+    assert_eq!(refused_as(read), RefusalReason::Failed);
     let stats = pair.server.stats();
     assert_eq!((stats.connections, stats.retries), (1, 0), "the connection goes on");
     assert_eq!(pair.server.held().running, 0);

@@ -67,8 +67,10 @@ pub(crate) enum Kind {
 pub(crate) struct Argument {
     /// Its name.
     pub(crate) ident: Ident,
-    /// Its type, which owns its data.
+    /// Its type, which owns its data; of a reference, the type that it refers to.
     pub(crate) ty: Type,
+    /// Whether the method is lent it.
+    pub(crate) is_lent: bool,
 }
 
 /// What a method returns.

@@ -42,7 +42,7 @@ fn a_bank() {
 fn a_read_only_service() {
     let library = quote! {
         pub(crate) trait Library: Debug {
-            async fn find(&self, view: &View, title: String) -> Option<Book>;
+            async fn find(&self, view: &View, title: &str, among: &[Shelf]) -> Option<Book>;
             async fn list(&self, _: &View, page: u32) -> Result<Vec<Book>, NoSuchPage>;
         }
     };
@@ -77,7 +77,7 @@ fn what_is_no_trait_stays_as_it_was() {
 fn every_mistake_is_reported_once() {
     let bank = quote! {
         pub trait Bank {
-            async fn close(tx: &mut Tx, name: &str);
+            async fn close(tx: &mut Tx, name: &mut Name);
             const LIMIT: u64;
         }
     };
@@ -117,9 +117,9 @@ fn a_method_adds_few_tokens() {
     assert!(one <= MAX_TOKENS_PER_METHOD, "a method adds {one} tokens");
 }
 
-/// The trait itself takes 63 of them; the rest is divided between the schema, the client's method,
-/// two enum variants and four match arms.
-const MAX_TOKENS_PER_METHOD: usize = 410;
+/// The trait itself takes 63 of them; the rest is divided between the schema, the client's method, an
+/// enum variant and three match arms.
+const MAX_TOKENS_PER_METHOD: usize = 440;
 
 fn count(tokens: TokenStream) -> usize {
     let of_token = |token| match token {

@@ -10,6 +10,7 @@ use super::{Client, Hedge};
 use crate::error::{CallError, NotExecuted, Unknown};
 use crate::id::{CallId, MethodId, Seq};
 use crate::io_buffer;
+use crate::lend::Arguments;
 use crate::protocol::client::{CallOptions, CallOutcome, Core, NotStarted, Settled, StartError};
 use crate::schema::Message;
 use crate::service::{DecodeError, Kind, decode_value, encode_value};
@@ -63,7 +64,7 @@ enum Stage<A> {
 // The arguments are only ever moved out, never pinned.
 impl<A, T, E> Unpin for Call<A, T, E> {}
 
-impl<A: Message, T: Message, E: Message> Call<A, T, E> {
+impl<A: Arguments, T: Message, E: Message> Call<A, T, E> {
     pub(super) fn new(client: Client, method: MethodId, kind: Kind, arguments: A) -> Self {
         let deadline = client.shared().deadline;
         Call {
@@ -300,7 +301,7 @@ impl<A: Message, T: Message, E: Message> Call<A, T, E> {
     }
 }
 
-impl<A: Message, T: Message, E: Message> Future for Call<A, T, E> {
+impl<A: Arguments, T: Message, E: Message> Future for Call<A, T, E> {
     type Output = Result<T, CallError<E>>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {

@@ -31,6 +31,7 @@ use self::shared::{Remembered, Shared};
 use crate::error::ConnectError;
 use crate::id::MethodId;
 use crate::journal::Journal;
+use crate::lend::Arguments;
 pub use crate::protocol::client::{ClientConfig, ClientStats, Hedge, JournalledCall};
 use crate::schema::Message;
 use crate::service::{Kind, ServiceSchema};
@@ -103,7 +104,7 @@ impl Client {
     }
 
     /// Prepares a call: what a generated stub calls, `A` being the tuple of its arguments.
-    pub fn call<A: Message, T: Message, E: Message>(
+    pub fn call<A: Arguments, T: Message, E: Message>(
         &self,
         method: MethodId,
         kind: Kind,

@@ -1,25 +1,28 @@
-//! From a decoded call to its outcome: the business, its transaction, the commit.
+//! From a call to its outcome: the business, its transaction, the commit.
 //!
 //! No socket, no table, no runtime: futures over a [`Service`] and a [`Store`] alone. Each ends in
 //! an [`Answer`], whose committed variant only the store can make.
 
 use std::future::Future;
 use std::mem::replace;
+use std::panic::catch_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use super::arguments::ArgumentBytes;
 use crate::id::MethodId;
 use crate::io_buffer;
+use crate::panic::panic_message;
 use crate::protocol::server::{Answer, Payload};
 use crate::rule::{Rule, kept};
-use crate::service::{Request, Service, Verdict};
+use crate::service::{ArgumentError, Service, Verdict};
 use crate::store::flush::Ended;
 use crate::store::{
-    AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, Encoded, LookUp, Outcome,
-    ReadVersion, Store, StoreError, StoreFuture, commit_lists,
+    AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, DocKey, Encoded, LookUp,
+    Outcome, ReadVersion, Store, StoreError, StoreFuture, commit_lists,
 };
-use crate::tx::{RunFailure, Spare, Tx, View, poll_contained};
+use crate::tx::{RunFailure, Spare, Tx, View, poll_contained, returned};
 use crate::wire::response::{RefusalReason, Status};
 
 /// What all calls of a server run on.
@@ -33,15 +36,12 @@ pub(super) struct Backing<S> {
 pub(super) struct Job<S: Service> {
     pub(super) backing: Arc<Backing<S>>,
     pub(super) store: Arc<dyn Store>,
-    pub(super) call: JobCall<S>,
+    pub(super) method: MethodId,
+    pub(super) arguments: ArgumentBytes,
+    /// Which call, if it is a write.
+    pub(super) call: Option<CallRef>,
     /// The largest encoded result that fits the client's frames.
     pub(super) max_result: usize,
-}
-
-/// What is to be run, by kind; what is decoded is there until the run takes it.
-pub(super) enum JobCall<S: Service> {
-    Write(Option<S::Write>, CallRef),
-    Read(Option<S::Read>),
 }
 
 /// How a run ended, and what was lent to it.
@@ -55,8 +55,7 @@ pub(super) struct Ran<S> {
 pub(super) struct Rerun<S: Service> {
     pub(super) backing: Arc<Backing<S>>,
     pub(super) method: MethodId,
-    /// Decoded for each run; their buffer goes back to [`io_buffer`].
-    pub(super) arguments: Vec<u8>,
+    pub(super) arguments: ArgumentBytes,
     /// Which call, if it is a write.
     pub(super) call: Option<CallRef>,
     /// The largest encoded result that fits the client's frames.
@@ -67,13 +66,14 @@ pub(super) struct Rerun<S: Service> {
 /// for every call and is so much smaller.
 pub(super) struct PlainJob<S: Service> {
     pub(super) backing: Arc<Backing<S>>,
-    pub(super) decoded: S::Plain,
+    pub(super) method: MethodId,
+    pub(super) arguments: ArgumentBytes,
 }
 
 /// How a plain call ended, and what was lent to it.
 pub(super) struct PlainEnd<S: Service> {
-    /// What the business returned, or what its panic said.
-    pub(super) ended: Result<S::Response, String>,
+    /// What the business returned, or why it did not.
+    pub(super) ended: Result<S::Response, Box<RunFailure>>,
     pub(super) backing: Arc<Backing<S>>,
 }
 
@@ -124,13 +124,19 @@ impl DeferredAnswer {
 impl<S: Service> Job<S> {
     /// Runs the call once.
     #[allow(clippy::manual_async_fn)]
-    pub(super) fn run(mut self) -> impl Future<Output = Ran<S>> + Send + 'static {
+    pub(super) fn run(self) -> impl Future<Output = Ran<S>> + Send + 'static {
         async move {
-            let run = Run { service: &self.backing.service, max_result: self.max_result };
-            let (end, store) = match &mut self.call {
-                JobCall::Write(decoded, call) => run.write(self.store, decoded, call, false).await,
-                JobCall::Read(decoded) => run.read(self.store, decoded).await,
+            let run = Run {
+                service: &self.backing.service,
+                method: self.method,
+                arguments: self.arguments.as_slice(),
+                max_result: self.max_result,
             };
+            let (end, store) = match &self.call {
+                Some(call) => run.write(self.store, call, false).await,
+                None => run.read(self.store).await,
+            };
+            self.arguments.put();
             Ran { end, backing: self.backing, store }
         }
     }
@@ -166,18 +172,20 @@ impl<S: Service> Rerun<S> {
     }
 
     async fn run_to_the_end(self, mut contender: Option<Contender>) -> JobEnd {
-        let run = Run { service: &self.backing.service, max_result: self.max_result };
+        let run = Run {
+            service: &self.backing.service,
+            method: self.method,
+            arguments: self.arguments.as_slice(),
+            max_result: self.max_result,
+        };
         loop {
             let store = Arc::clone(&self.backing.store);
-            let end = match (S::decode(self.method, &self.arguments), &self.call) {
-                (Ok(Request::Write(decoded)), Some(call)) => {
-                    run.write(store, &mut Some(decoded), call, call.attempt.is_retry()).await.0
-                }
-                (Ok(Request::Read(decoded)), None) => run.read(store, &mut Some(decoded)).await.0,
-                _ => Ok(JobEnd::Answer(undecodable())),
+            let end = match &self.call {
+                Some(call) => run.write(store, call, call.attempt.is_retry()).await.0,
+                None => run.read(store).await.0,
             };
             if let Ok(end) = end {
-                io_buffer::put_message(self.arguments);
+                self.arguments.put();
                 return end;
             }
             // One for all runs of the call: what it holds is given up when it goes.
@@ -198,10 +206,12 @@ impl<S: Service> PlainJob<S> {
     pub(super) fn run(self) -> impl Future<Output = PlainEnd<S>> + Send + 'static {
         async move {
             let ended = {
-                let mut business = pin!(self.backing.service.plain(self.decoded));
+                let service = &self.backing.service;
+                let mut business = pin!(service.plain(self.method, self.arguments.as_slice()));
                 std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
             };
-            PlainEnd { ended, backing: self.backing }
+            self.arguments.put();
+            PlainEnd { ended: returned(ended).map_err(Box::new), backing: self.backing }
         }
     }
 }
@@ -209,11 +219,11 @@ impl<S: Service> PlainJob<S> {
 /// The answer to a plain call, with its result encoded into an empty buffer.
 #[inline]
 pub(super) fn plain_answer<S: Service>(
-    ended: Result<S::Response, String>,
+    ended: Result<S::Response, Box<RunFailure>>,
     mut buffer: Vec<u8>,
     max_result: usize,
 ) -> Answer {
-    match encode::<S>(ended.map_err(RunFailure::Panic), &mut buffer, max_result) {
+    match encode::<S>(ended, &mut buffer, max_result) {
         Ok(verdict) => Answer::Tentative(status_of(verdict), Payload::Owned(buffer)),
         Err(refused) => *refused,
     }
@@ -226,8 +236,24 @@ pub(super) async fn record(store: Arc<dyn Store>, call: CallRef, outcome: Outcom
     settled_answer_of(store.commit(commit).await)
 }
 
+/// The document that the anchor argument of a write names.
+pub(super) fn anchor<S: Service>(
+    method: MethodId,
+    arguments: &[u8],
+) -> Result<Option<DocKey>, Box<Answer>> {
+    let anchor = catch_unwind(|| S::anchor(method, arguments));
+    let failure = match anchor {
+        Ok(Ok(anchor)) => return Ok(anchor),
+        Ok(Err(error)) => RunFailure::Arguments(error),
+        Err(panic) => RunFailure::Panic(panic_message(&*panic)),
+    };
+    Err(Box::new(refusal(failure)))
+}
+
 struct Run<'a, S> {
     service: &'a S,
+    method: MethodId,
+    arguments: &'a [u8],
     max_result: usize,
 }
 
@@ -250,19 +276,19 @@ impl<S: Service> Run<'_, S> {
     fn write(
         &self,
         store: Arc<dyn Store>,
-        decoded: &mut Option<S::Write>,
         call: &CallRef,
         is_retry: bool,
     ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<dyn Store>)> + Send {
         async move {
             let (mut tx, polled) = Tx::new(store);
             let ended = {
-                let decoded = decoded.take().expect("each run has what it runs");
-                let mut business = pin!(self.service.write(decoded, &mut tx));
+                let business = self.service.write(self.method, self.arguments, &mut tx);
+                let mut business = pin!(business);
                 std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
             };
             let (store, signal, mut lists) = tx.into_parts();
             let mut payload = io_buffer::take_message();
+            let ended = ended.map_err(Box::new);
             let verdict = match encode::<S>(ended, &mut payload, self.max_result) {
                 Ok(verdict) => verdict,
                 // Were a retry only refused, its call could stay unknown for ever.
@@ -307,17 +333,16 @@ impl<S: Service> Run<'_, S> {
     fn read(
         &self,
         store: Arc<dyn Store>,
-        decoded: &mut Option<S::Read>,
     ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<dyn Store>)> + Send {
         async move {
             let (view, polled) = View::new(store);
             let ended = {
-                let decoded = decoded.take().expect("each run has what it runs");
-                let mut business = pin!(self.service.read(decoded, &view));
+                let mut business = pin!(self.service.read(self.method, self.arguments, &view));
                 std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
             };
             let (store, signal, lists) = view.into_parts();
             let mut payload = Vec::new();
+            let ended = ended.map_err(Box::new);
             let verdict = match encode::<S>(ended, &mut payload, self.max_result) {
                 Ok(verdict) => verdict,
                 Err(refused) => return (Ok(JobEnd::Answer(*refused)), store),
@@ -349,11 +374,11 @@ async fn tentative(
 /// Encodes what a run has returned into an empty buffer. Why there is nothing is boxed, so that the
 /// usual is a word.
 fn encode<S: Service>(
-    ended: Result<S::Response, RunFailure>,
+    ended: Result<S::Response, Box<RunFailure>>,
     buffer: &mut Vec<u8>,
     max_result: usize,
 ) -> Result<Verdict, Box<Answer>> {
-    let response = ended.map_err(|failure| Box::new(refusal(failure)))?;
+    let response = ended.map_err(|failure| Box::new(refusal(*failure)))?;
     let verdict = S::encode(&response, buffer).map_err(|error| {
         let message = format!("the result is not encodable: {error}");
         Box::new(Answer::Refused(RefusalReason::Failed, message))
@@ -368,9 +393,12 @@ fn encode<S: Service>(
     Ok(verdict)
 }
 
-/// Whether another attempt would be refused as well.
+/// Whether another attempt would be refused as well, after the business was asked.
 fn is_final(refused: &Answer) -> bool {
-    matches!(refused, Answer::Refused(reason, _) if !reason.is_passing())
+    let is_final = |reason: RefusalReason| {
+        !reason.is_passing() && !matches!(reason, RefusalReason::BadArguments)
+    };
+    matches!(refused, Answer::Refused(reason, _) if is_final(*reason))
 }
 
 fn answer_of(committed: Result<CommitOutcome, StoreError>) -> Result<Answer, Conflict> {
@@ -417,12 +445,13 @@ fn refusal(failure: RunFailure) -> Answer {
             let told = "the business panicked; the server's log says why".to_owned();
             Answer::Refused(RefusalReason::Failed, told)
         }
+        RunFailure::Arguments(error) => bad_arguments(&error),
     }
 }
 
-fn undecodable() -> Answer {
-    let message = "the arguments decoded once and then did not".to_owned();
-    Answer::Refused(RefusalReason::BadArguments, message)
+/// The answer to a call whose arguments are none.
+fn bad_arguments(error: &ArgumentError) -> Answer {
+    Answer::Refused(RefusalReason::BadArguments, error.to_string())
 }
 
 fn status_of(verdict: Verdict) -> Status {

@@ -16,6 +16,7 @@
 //! | `maintenance.rs` | leases, deadlines of sessions without connection, forgotten tables |
 //! | `stats.rs` | what is counted |
 
+mod arguments;
 mod config;
 mod connection;
 mod execute;

@@ -23,13 +23,21 @@ use crate::contender::ours::{self, WorkClient, WorkServer, Worker};
 pub enum Path {
     /// A method with neither `Tx` nor `View`.
     Plain,
+    /// The same with arguments that are lent.
+    PlainLent,
     /// A write on the memory store.
     Write,
 }
 
 /// The paths that are guarded: what is called, and with how many calls in flight.
-pub const GUARDED: [(Path, usize); 5] =
-    [(Path::Plain, 1), (Path::Plain, 64), (Path::Plain, 1024), (Path::Write, 1), (Path::Write, 64)];
+pub const GUARDED: [(Path, usize); 6] = [
+    (Path::Plain, 1),
+    (Path::Plain, 64),
+    (Path::Plain, 1024),
+    (Path::PlainLent, 1024),
+    (Path::Write, 1),
+    (Path::Write, 64),
+];
 
 /// How a guarded path is called in the baseline.
 #[must_use]
@@ -94,6 +102,7 @@ async fn make_calls(
                 for _ in 0..share {
                     match path {
                         Path::Plain => ours::plain(&client).await,
+                        Path::PlainLent => ours::plain_lent(&client).await,
                         Path::Write => ours::write(&client, caller).await,
                     }
                 }

@@ -10,7 +10,7 @@ use super::{
     read_asked_again, refusal_speaks_only_for_its_attempt, request_lost, response_lost,
     responses_reach_their_call, retry_budget, server_crash_at_any_step, session_is_used_up, storm,
     suspect_probe_return, tentative_only_from_the_latest_attempt,
-    tentative_recorded_for_a_later_attempt, unknown_settled_by_asking_again,
+    tentative_recorded_for_a_later_attempt, unknown_settled_by_asking_again, unnameable_anchor,
     window_and_backpressure, zombie_server,
 };
 
@@ -160,6 +160,11 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     (
         "unknown_settled_by_asking_again::unknown_that_is_asked_for_may_take_effect_now",
         unknown_settled_by_asking_again::unknown_that_is_asked_for_may_take_effect_now,
+    ),
+    ("unnameable_anchor", unnameable_anchor::unnameable_anchor),
+    (
+        "unnameable_anchor::unnameable_anchor_of_a_retry",
+        unnameable_anchor::unnameable_anchor_of_a_retry,
     ),
     ("window_and_backpressure", window_and_backpressure::window_and_backpressure),
     (

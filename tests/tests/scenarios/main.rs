@@ -42,6 +42,7 @@
 //! | a late “insufficient funds” is not believed | `tentative_only_from_the_latest_attempt.rs` |
 //! | a tentative outcome belongs to its attempt alone | `tentative_recorded_for_a_later_attempt.rs` |
 //! | asking again settles an unknown outcome | `unknown_settled_by_asking_again.rs` |
+//! | what cannot be run is refused, and never left unknown | `unnameable_anchor.rs` |
 //! | no more calls in flight than the window allows | `window_and_backpressure.rs` |
 
 mod ack_up_to_the_gap;
@@ -81,5 +82,6 @@ mod suspect_probe_return;
 mod tentative_only_from_the_latest_attempt;
 mod tentative_recorded_for_a_later_attempt;
 mod unknown_settled_by_asking_again;
+mod unnameable_anchor;
 mod window_and_backpressure;
 mod zombie_server;

@@ -6,7 +6,7 @@ use syn::ext::IdentExt as _;
 
 use super::{client_name, phantom};
 use crate::attributes::documented;
-use crate::service::model::{Method, Service};
+use crate::service::model::{Argument, Method, Service};
 
 /// `pub struct BankClient`.
 pub(super) fn definition(service: &Service) -> TokenStream {
@@ -70,7 +70,8 @@ fn method(service: &Service, method: &Method) -> TokenStream {
     let visibility = &service.visibility;
     let kind = method.kind.name();
     let names: Vec<_> = method.arguments.iter().map(|argument| &argument.ident).collect();
-    let types: Vec<_> = method.arguments.iter().map(|argument| &argument.ty).collect();
+    let types: Vec<_> = method.arguments.iter().map(given).collect();
+    let lifetime = method.arguments.iter().any(|argument| argument.is_lent).then(|| quote!(<'a>));
     let (value, error) = method.output.types();
     let docs = (!documented(usage)).then(|| {
         let docs = format!("Calls [`{}::{}`].", service.ident.unraw(), ident.unraw());
@@ -82,8 +83,13 @@ fn method(service: &Service, method: &Method) -> TokenStream {
     quote! {
         #docs
         #(#usage)*
-        #visibility fn #ident(&self, #(#names: #types),*) -> __rpc::Call<(#(#types,)*), #value, #error> {
+        #visibility fn #ident #lifetime (&self, #(#names: #types),*) -> __rpc::Call<(#(#types,)*), #value, #error> {
             self.client.#call(__rpc::id::MethodId(#id), __rpc::service::Kind::#kind, #values)
         }
     }
+}
+
+/// The type of an argument as the caller gives it.
+fn given(Argument { ty, is_lent, .. }: &Argument) -> TokenStream {
+    if *is_lent { quote!(&'a #ty) } else { quote!(#ty) }
 }

@@ -1,15 +1,13 @@
 //! The server: from bytes to the business and back.
-//!
-//! A call lies in the enum of its kind as the tuple of its arguments, under its method's name.
 
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt as _;
+use syn::parse_quote;
 use syn::spanned::Spanned as _;
-use syn::{Generics, parse_quote};
 
 use super::{has_parameters, phantom, server_name, with_business};
-use crate::service::model::{Kind, Method, Output, Service};
+use crate::service::model::{Argument, Kind, Method, Output, Service};
 
 /// `pub struct BankServer<T>`.
 pub(super) fn definition(service: &Service) -> TokenStream {
@@ -34,51 +32,10 @@ pub(super) fn definition(service: &Service) -> TokenStream {
 
 /// Everything that the server can do.
 pub(super) fn implementation(service: &Service) -> TokenStream {
-    let kinds = [Of::Write, Of::Read, Of::Plain].map(|of| messages(service, of));
     let responses = responses(service);
     let construction = construction(service);
     let dispatch = dispatch(service);
-    quote! { #(#kinds)* #responses #construction #dispatch }
-}
-
-/// The kinds, as the enums of calls are named after them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
-    Write,
-    Read,
-    Plain,
-}
-
-impl Of {
-    fn kind_of(method: &Method) -> Of {
-        match method.kind {
-            Kind::Write { .. } => Of::Write,
-            Kind::Read { .. } => Of::Read,
-            Kind::Plain => Of::Plain,
-        }
-    }
-
-    fn name(self) -> Ident {
-        let name = match self {
-            Of::Write => "__Write",
-            Of::Read => "__Read",
-            Of::Plain => "__Plain",
-        };
-        Ident::new(name, Span::call_site())
-    }
-
-    fn methods(self, service: &Service) -> impl Iterator<Item = &Method> {
-        service.methods.iter().filter(move |method| Of::kind_of(method) == self)
-    }
-}
-
-/// The enum of the calls of one kind.
-fn messages(service: &Service, of: Of) -> TokenStream {
-    let variants = of.methods(service).map(|Method { gates, ident, arguments, .. }| {
-        let types = arguments.iter().map(|argument| &argument.ty);
-        quote!(#(#gates)* #ident((#(#types,)*)),)
-    });
-    sum(&service.generics, &of.name(), variants)
+    quote! { #responses #construction #dispatch }
 }
 
 /// The enum of what the methods return.
@@ -88,26 +45,13 @@ fn responses(service: &Service) -> TokenStream {
         let (value, error) = method.output.types();
         quote!(#(#gates)* #ident(::core::result::Result<#value, #error>),)
     });
-    sum(&service.generics, &quote::format_ident!("__Response"), variants)
-}
-
-/// An enum over the parameters of the trait, whether its variants use them or not.
-fn sum(
-    generics: &Generics,
-    name: &Ident,
-    variants: impl Iterator<Item = TokenStream>,
-) -> TokenStream {
+    let generics = &service.generics;
     let bounds = &generics.where_clause;
+    // Whether its variants use the parameters or not.
     let phantom = phantom(generics);
     let unused = has_parameters(generics)
         .then(|| quote!(__Parameters(::core::convert::Infallible, #phantom)));
-    quote! { pub enum #name #generics #bounds { #(#variants)* #unused } }
-}
-
-/// The arm for the variant that only speaks of the parameters.
-fn unused_arm(service: &Service, name: &Ident) -> Option<TokenStream> {
-    has_parameters(&service.generics)
-        .then(|| quote!(#name::__Parameters(never, _) => match never {},))
+    quote! { pub enum __Response #generics #bounds { #(#variants)* #unused } }
 }
 
 fn construction(service: &Service) -> TokenStream {
@@ -151,73 +95,58 @@ fn dispatch(service: &Service) -> TokenStream {
     let turbofish = of_trait.as_turbofish();
     let with_business = with_business(service, parse_quote!(#business: #ident #of_trait));
     let (parameters, arguments, bounds) = with_business.split_for_impl();
-    let decoding = service.methods.iter().map(decode);
     let anchors = service.methods.iter().filter_map(anchor);
     let encoding = service.methods.iter().map(encode);
-    let unused_response = unused_arm(service, &quote::format_ident!("__Response"));
-    let [writes, reads, plains] = [Of::Write, Of::Read, Of::Plain].map(|of| runs(service, of));
+    let unused = has_parameters(generics)
+        .then(|| quote!(__Response::__Parameters(never, _) => match never {},));
+    let runs = |is_meant: fn(&Kind) -> bool| {
+        let methods = service.methods.iter().filter(move |method| is_meant(&method.kind));
+        methods.map(|method| run(service, method))
+    };
+    let writes = runs(|kind| matches!(kind, Kind::Write { .. }));
+    let reads = runs(|kind| matches!(kind, Kind::Read { .. }));
+    let plains = runs(|kind| matches!(kind, Kind::Plain));
+    let unknown = quote! {
+        _ => ::core::result::Result::Err(__rpc::service::ArgumentError::NoSuchMethod(method)),
+    };
+    let response = quote!(::core::result::Result<Self::Response, __rpc::service::ArgumentError>);
     quote! {
         impl #parameters __rpc::service::Service for #server #arguments #bounds {
-            type Write = __Write #of_trait;
-            type Read = __Read #of_trait;
-            type Plain = __Plain #of_trait;
             type Response = __Response #of_trait;
 
             fn schema() -> __rpc::service::ServiceSchema {
                 __schema #turbofish ()
             }
-            fn decode(
-                method: __rpc::id::MethodId,
-                arguments: &[u8],
-            ) -> ::core::result::Result<__rpc::service::ServiceCall<Self>, __rpc::service::DecodeError> {
-                match method.0 {
-                    #(#decoding)*
-                    _ => ::core::result::Result::Err(
-                        __rpc::service::DecodeError::NoSuchMethod(method)
-                    ),
-                }
-            }
-            fn anchor(
-                call: &Self::Write,
-                is_used: bool,
-            ) -> ::core::result::Result<
-                ::core::option::Option<__rpc::store::DocKey>, __rpc::store::KeyError
+            fn anchor(method: __rpc::id::MethodId, arguments: &[u8]) -> ::core::result::Result<
+                ::core::option::Option<__rpc::store::DocKey>, __rpc::service::ArgumentError
             > {
-                match *call {
+                match method.0 {
                     #(#anchors)*
                     _ => ::core::result::Result::Ok(::core::option::Option::None),
                 }
             }
-            async fn write(&self, call: Self::Write, tx: &mut __rpc::Tx) -> Self::Response {
-                match call { #writes }
+            async fn write(
+                &self, method: __rpc::id::MethodId, arguments: &[u8], tx: &mut __rpc::Tx
+            ) -> #response {
+                match method.0 { #(#writes)* #unknown }
             }
-            async fn read(&self, call: Self::Read, view: &__rpc::View) -> Self::Response {
-                match call { #reads }
+            async fn read(
+                &self, method: __rpc::id::MethodId, arguments: &[u8], view: &__rpc::View
+            ) -> #response {
+                match method.0 { #(#reads)* #unknown }
             }
-            async fn plain(&self, call: Self::Plain) -> Self::Response {
-                match call { #plains }
+            async fn plain(
+                &self, method: __rpc::id::MethodId, arguments: &[u8]
+            ) -> #response {
+                match method.0 { #(#plains)* #unknown }
             }
             fn encode(
                 response: &Self::Response,
                 out: &mut ::std::vec::Vec<u8>,
             ) -> ::core::result::Result<__rpc::service::Verdict, __rpc::service::EncodeError> {
-                match *response { #(#encoding)* #unused_response }
+                match *response { #(#encoding)* #unused }
             }
         }
-    }
-}
-
-fn decode(method: &Method) -> TokenStream {
-    let Method { id, gates, ident, .. } = method;
-    let kind = method.kind.name();
-    let of = Of::kind_of(method).name();
-    let decode = quote_spanned!(ident.span()=> __rpc::service::decode_as);
-    let call = quote!(arguments, |call| __rpc::service::Request::#kind(#of::#ident(call)));
-    let mut parameters = Group::new(Delimiter::Parenthesis, call);
-    parameters.set_span(ident.span());
-    quote! {
-        #(#gates)*
-        #id => #decode #parameters,
     }
 }
 
@@ -227,54 +156,95 @@ fn encode(method: &Method) -> TokenStream {
     quote!(#(#gates)* __Response::#ident(ref result) => #encode(result, out),)
 }
 
-/// The name of the document, asked from the argument at the user's type.
+/// The name of the document, asked from the argument at the user's type, with no more decoded than
+/// that takes.
 fn anchor(method: &Method) -> Option<TokenStream> {
     let Kind::Write { anchor: Some(index), .. } = method.kind else { return None };
-    let Method { gates, ident, arguments, .. } = method;
+    let Method { id, gates, ident, arguments, .. } = method;
     let before = std::iter::repeat_n(quote!(_,), index);
+    let types = arguments[..=index].iter().map(held);
+    let decode = quote_spanned!(ident.span()=> __rpc::service::decode_first_arguments(arguments)?);
     let span = arguments[index].ty.span();
     let key = Ident::new("key", span);
-    let name = quote_spanned!(span=> __rpc::DocumentKey::anchor(#key, is_used));
+    let lent = lent(&key, &arguments[index], &key);
+    let name = quote_spanned!(span=> __rpc::DocumentKey::doc_key(#lent)?);
     Some(quote! {
         #(#gates)*
-        __Write::#ident((#(#before)* ref #key, ..)) => #name,
+        #id => {
+            let (#(#before)* ref #key,): (#(#types,)*) = #decode;
+            ::core::result::Result::Ok(::core::option::Option::Some(#name))
+        }
     })
 }
 
-/// The arms that run the methods of one kind.
-fn runs(service: &Service, of: Of) -> TokenStream {
-    let arms = of.methods(service).map(|method| run(service, of, method));
-    let unused = unused_arm(service, &of.name());
-    quote!(#(#arms)* #unused)
+/// The type of an argument as the server holds it.
+fn held(Argument { ty, is_lent, .. }: &Argument) -> TokenStream {
+    if *is_lent {
+        quote_spanned!(ty.span()=> <#ty as __rpc::lend::Lend>::Held<'_>)
+    } else {
+        quote!(#ty)
+    }
+}
+
+/// What is held behind this reference, lent if the method wants it so, else as `owned`.
+fn lent(
+    held: impl ToTokens,
+    Argument { ty, is_lent, .. }: &Argument,
+    owned: impl ToTokens,
+) -> TokenStream {
+    if *is_lent {
+        quote_spanned!(ty.span()=> <#ty as __rpc::lend::Lend>::lend(#held))
+    } else {
+        quote!(#owned)
+    }
 }
 
 /// A parameter of the server's method, handed on where the user wrote its type.
-fn lent(name: &str, at: Span) -> TokenStream {
+fn handed_on(name: &str, at: Span) -> TokenStream {
     let name = Ident::new(name, Span::call_site().located_at(at));
     quote!(#name,)
 }
 
-fn run(service: &Service, of: Of, method: &Method) -> TokenStream {
+/// The arm that runs a method.
+fn run(service: &Service, method: &Method) -> TokenStream {
     let Service { ident: interface, business, generics, .. } = service;
-    let Method { gates, ident, .. } = method;
+    let Method { id, gates, ident, arguments, .. } = method;
     let (_, of_trait, _) = generics.split_for_impl();
-    let enum_name = of.name();
-    let names: Vec<_> = (0..method.arguments.len())
+    let names: Vec<_> = (0..arguments.len())
         .map(|index| Ident::new(&format!("a{index}"), Span::mixed_site()))
         .collect();
+    let types = arguments.iter().map(held);
+    let decode = quote_spanned!(ident.span()=> __rpc::service::decode_arguments(arguments)?);
     let context = match method.kind {
-        Kind::Write { context, .. } => lent("tx", context),
-        Kind::Read { context } => lent("view", context),
+        Kind::Write { context, .. } => handed_on("tx", context),
+        Kind::Read { context } => handed_on("view", context),
         Kind::Plain => TokenStream::new(),
     };
+    let checked = match method.kind {
+        Kind::Write { anchor: Some(index), .. } => {
+            let (name, argument) = (&names[index], &arguments[index]);
+            let span = argument.ty.span();
+            let key = Ident::new("key", span);
+            let lent = lent(&key, argument, &key);
+            let check = quote_spanned!(span=> __rpc::DocumentKey::check_key(#lent)?);
+            quote!(let ref #key = #name; #check;)
+        }
+        _ => TokenStream::new(),
+    };
+    let values = names.iter().zip(arguments).map(|(name, it)| lent(quote!(&#name), it, name));
     let call = quote!(
-        <#business as #interface #of_trait>::#ident(&self.business, #context #(#names),*).await
+        <#business as #interface #of_trait>::#ident(&self.business, #context #(#values),*).await
     );
     let result = match &method.output {
         Output::Result { .. } => call,
         Output::Value(_) => quote!(::core::result::Result::Ok(#call)),
     };
     quote! {
-        #(#gates)* #enum_name::#ident((#(#names,)*)) => __Response::#ident(#result),
+        #(#gates)*
+        #id => {
+            let (#(#names,)*): (#(#types,)*) = #decode;
+            #checked
+            ::core::result::Result::Ok(__Response::#ident(#result))
+        }
     }
 }

@@ -96,8 +96,8 @@ fn check_generics(signature: &Signature, errors: &mut Errors) {
     for parameter in &generics.params {
         let message = match parameter {
             syn::GenericParam::Lifetime(_) => {
-                "what a call carries owns its data, so a method has no lifetimes: remove it and \
-                 write owned types"
+                "what a method is lent lasts as long as its call, so a method has no lifetimes: \
+                 remove it, and write `&T` for an argument that is only looked at"
             }
             _ => {
                 "a method has one message format, so it cannot be generic: write the type itself, \
@@ -270,11 +270,15 @@ impl Parameters {
         for attribute in &parameter.attrs {
             self.take_attribute(attribute, errors);
         }
-        types::check_travels(&parameter.ty, Role::Argument, errors);
+        let (ty, is_lent) = match types::lent(&parameter.ty) {
+            Some(ty) => (ty, true),
+            None => (&*parameter.ty, false),
+        };
+        types::check_travels(ty, Role::Argument, errors);
         // An argument without a name keeps its place, so that anchors point at the right one.
         let ident = plain_name(&parameter.pat, errors)
             .unwrap_or_else(|| Ident::new("unnamed", Span::call_site()));
-        self.arguments.push(Argument { ident, ty: (*parameter.ty).clone() });
+        self.arguments.push(Argument { ident, ty: ty.clone(), is_lent });
     }
 
     fn take_attribute(&mut self, attribute: &Attribute, errors: &mut Errors) {

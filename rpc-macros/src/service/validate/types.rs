@@ -77,6 +77,18 @@ pub(super) fn result_arguments(ty: &Type) -> Option<Vec<&Type>> {
     Some(types.collect::<Option<_>>().unwrap_or_default())
 }
 
+/// What an argument lends, if it is a reference that the method may look at while it runs.
+pub(super) fn lent(ty: &Type) -> Option<&Type> {
+    match peel(ty) {
+        Type::Reference(TypeReference { lifetime, mutability: None, elem, .. })
+            if lifetime.as_ref().is_none_or(|lifetime| lifetime.ident == "_") =>
+        {
+            Some(elem)
+        }
+        _ => None,
+    }
+}
+
 /// What a type is for, as its messages call it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
@@ -88,7 +100,11 @@ pub(super) enum Role {
 /// Reports all that keeps a type from travelling as far as its text shows it. The rest (whether it
 /// is a message) rustc says.
 pub(super) fn check_travels(ty: &Type, role: Role, errors: &mut Errors) {
-    Travel { role, errors }.visit_type(ty);
+    let mut travel = Travel { role, errors };
+    match (role, peel(ty)) {
+        (Role::Argument, Type::Reference(reference)) => travel.refuse_to_lend(reference),
+        _ => travel.visit_type(ty),
+    }
 }
 
 /// The type inside the invisible groups of a `macro_rules!` and inside parentheses.
@@ -115,6 +131,17 @@ impl Travel<'_> {
             Role::Error => "an error travels to another machine",
         };
         self.errors.on(tokens, format_args!("{what}, {why}"));
+    }
+
+    /// A reference that [`lent`] does not take.
+    fn refuse_to_lend(&mut self, reference: &TypeReference) {
+        let referent = text(&reference.elem);
+        let why = match reference.mutability {
+            Some(_) => "from where nothing here can be changed",
+            None => "so it is lent for as long as the call takes",
+        };
+        self.refuse(reference, &format!("{why}: write `&{referent}`"));
+        self.visit_type(&reference.elem);
     }
 }
 

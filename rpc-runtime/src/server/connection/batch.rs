@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::id::{ArgumentHash, Attempt, MethodId, Seq};
 use crate::protocol::server::{Answer, RunNumber};
+use crate::service::Kind;
 use crate::store::Outcome;
 
 /// What was admitted together, and the answers to it.
@@ -22,6 +23,7 @@ pub(super) struct Order<'a> {
     pub(super) attempt: Attempt,
     /// The server's number of its method.
     pub(super) method: MethodId,
+    pub(super) kind: Kind,
     pub(super) hash: ArgumentHash,
     pub(super) arguments: &'a [u8],
     pub(super) watermark: Seq,
@@ -51,10 +53,8 @@ pub(super) enum Task {
     Run(Vec<u8>),
     /// Record this outcome.
     Record(Box<Outcome>),
-    /// Begun: its arguments are being decoded.
-    Decoding,
-    /// Begun: the business runs, or its commit does.
-    Running { is_write: bool },
+    /// It has begun.
+    Begun,
 }
 
 thread_local! {

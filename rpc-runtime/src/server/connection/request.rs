@@ -9,18 +9,18 @@ use std::task::{Context, Poll};
 
 use tracing::Instrument as _;
 
+use super::super::arguments::ArgumentBytes;
 use super::super::execute::{
-    Backing, Conflict, Job, JobCall, JobEnd, PlainEnd, PlainJob, Ran, Rerun, plain_answer,
+    self, Backing, Conflict, Job, JobEnd, PlainEnd, PlainJob, Ran, Rerun, plain_answer,
 };
 use super::super::sessions::{Run, Session, State};
 use super::batch::{Batch, Order, Place, Task};
 use super::{Connection, Moment};
 use crate::id::{ArgumentHash, CallId, Seq};
-use crate::io_buffer;
 use crate::panic::panic_message;
 use crate::protocol::server::{Admission, Answer, Incoming, RunNumber};
-use crate::service::{Kind, Request, Service};
-use crate::store::{CallRef, DocKey, KeyError, Outcome};
+use crate::service::{Kind, Service};
+use crate::store::{CallRef, DocKey, Outcome};
 use crate::tx::poll_contained;
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
@@ -83,6 +83,7 @@ where
             seq: header.seq,
             attempt: header.attempt,
             method: method.id,
+            kind: method.kind,
             hash: request.hash,
             arguments,
             watermark,
@@ -113,11 +114,8 @@ where
             let mut run_rest = || self.run_all(context, moment, orders, answers, &mut next);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut run_rest)) {
                 let order = &orders[next - 1];
-                let runs = match order.task {
-                    Task::Running { is_write } => Some(is_write),
-                    _ => None,
-                };
-                answers.push((next - 1, panicked(order.seq, &panic_message(&*panic), runs)));
+                let answer = panicked(order.seq, &panic_message(&*panic), order.kind);
+                answers.push((next - 1, answer));
             }
         }
         let mut state = session.lock();
@@ -162,13 +160,13 @@ where
         while let Some(order) = orders.get_mut(*next) {
             let index = *next;
             *next += 1;
-            match std::mem::replace(&mut order.task, Task::Decoding) {
+            match std::mem::replace(&mut order.task, Task::Begun) {
                 Task::Run(buffer) => {
                     let to = &mut Place { index, answers };
                     self.start(context, order, moment, buffer, to);
                 }
                 Task::Record(outcome) => self.record(order, moment, order.run, *outcome),
-                Task::Decoding | Task::Running { .. } => unreachable!("each is begun once"),
+                Task::Begun => unreachable!("each is begun once"),
             }
         }
     }
@@ -185,37 +183,33 @@ where
         if let Some(refused) = self.refusal() {
             return to.put(refused);
         }
-        match S::decode(order.method, order.arguments) {
-            Ok(Request::Plain(decoded)) => self.start_plain(context, order, decoded, buffer, to),
-            Ok(Request::Read(decoded)) => {
-                self.start_job(context, order, moment, JobCall::Read(Some(decoded)), None, to);
-            }
-            Ok(Request::Write(decoded)) => match self.anchor(&decoded) {
-                Ok(anchor) => {
-                    let call = self.call_ref(order, moment, anchor.clone());
-                    if order.attempt.is_retry() {
-                        return self.start_retry(context, order, call, to);
-                    }
-                    let call = JobCall::Write(Some(decoded), call);
-                    self.start_job(context, order, moment, call, Some(anchor), to);
+        match order.kind {
+            Kind::Plain => self.start_plain(context, order, buffer, to),
+            Kind::Read => self.start_job(context, order, moment, None, to),
+            Kind::Write => match self.anchor(order) {
+                Ok(anchor) if order.attempt.is_retry() => {
+                    let call = self.call_ref(order, moment, anchor);
+                    self.start_retry(context, order, call, to);
                 }
-                Err(error) => to.put(bad_arguments(&error)),
+                Ok(anchor) => self.start_job(context, order, moment, Some(anchor), to),
+                Err(refused) => to.put(*refused),
             },
-            Err(error) => to.put(bad_arguments(&error)),
         }
     }
 
     fn start_plain(
         &mut self,
         context: &mut Context<'_>,
-        order: &mut Order<'_>,
-        decoded: S::Plain,
+        order: &Order<'_>,
         buffer: Vec<u8>,
         to: &mut Place<'_>,
     ) {
-        order.task = Task::Running { is_write: false };
         let max_result = self.agreement.max_result();
-        let job = PlainJob { backing: self.lend_backing(), decoded };
+        let job = PlainJob {
+            backing: self.lend_backing(),
+            method: order.method,
+            arguments: ArgumentBytes::copy(order.arguments),
+        };
         let span = self.span(order);
         let entered = span.enter();
         if let Poll::Ready(end) = launch(&mut self.plain_stage, &self.make_plain, job, context) {
@@ -236,16 +230,19 @@ where
     fn start_job(
         &mut self,
         context: &mut Context<'_>,
-        order: &mut Order<'_>,
+        order: &Order<'_>,
         moment: &Moment,
-        call: JobCall<S>,
         anchor: Option<Option<DocKey>>,
         to: &mut Place<'_>,
     ) {
-        order.task = Task::Running { is_write: anchor.is_some() };
-        let (backing, max_result) = (self.lend_backing(), self.agreement.max_result());
-        let store = self.store.take().unwrap_or_else(|| Arc::clone(&self.server.store));
-        let job = Job { backing, store, call, max_result };
+        let job = Job {
+            backing: self.lend_backing(),
+            store: self.store.take().unwrap_or_else(|| Arc::clone(&self.server.store)),
+            method: order.method,
+            arguments: ArgumentBytes::copy(order.arguments),
+            call: anchor.clone().map(|anchor| self.call_ref(order, moment, anchor)),
+            max_result: self.agreement.max_result(),
+        };
         let span = self.span(order);
         let polled = span.in_scope(|| launch(&mut self.stage, &self.make, job, context));
         let parked = match polled {
@@ -275,11 +272,10 @@ where
     fn start_retry(
         &mut self,
         context: &mut Context<'_>,
-        order: &mut Order<'_>,
+        order: &Order<'_>,
         call: CallRef,
         to: &mut Place<'_>,
     ) {
-        order.task = Task::Running { is_write: true };
         let span = self.span(order);
         let mut retry = Box::pin(self.rerun(order, Some(call.clone())).retry());
         match span.in_scope(|| retry.as_mut().poll(context)) {
@@ -306,7 +302,7 @@ where
         Rerun {
             backing: Arc::clone(&self.server.backing),
             method: order.method,
-            arguments: io_buffer::copy(order.arguments),
+            arguments: ArgumentBytes::copy(order.arguments),
             call,
             max_result: self.agreement.max_result(),
         }
@@ -349,15 +345,14 @@ where
         order: &Order<'_>,
         call: Option<CallRef>,
     ) {
-        let (seq, run) = (order.seq, order.run);
+        let (seq, run, kind) = (order.seq, order.run, order.kind);
         let (server, session) = (Arc::clone(&self.server), Arc::clone(&self.session));
         let counted = server.count_running(1);
         let record_under = call.clone();
         let task = async move {
-            let is_write = record_under.is_some();
             let mut running = pin!(async move { running.await.answer().await });
             let ended = poll_fn(|context| poll_contained(running.as_mut(), context)).await;
-            let answer = ended.unwrap_or_else(|panic| panicked(seq, &panic, Some(is_write)));
+            let answer = ended.unwrap_or_else(|panic| panicked(seq, &panic, kind));
             drop(counted);
             server.finish(&session, seq, run, answer, record_under).await;
         };
@@ -365,10 +360,14 @@ where
         self.session.with(|state| state.table.handle_started(seq, run, Run { task, call }));
     }
 
-    /// The anchor of a call, if the store has a use for one. That it can be a document's name holds
-    /// for every store.
-    fn anchor(&self, write: &S::Write) -> Result<Option<DocKey>, KeyError> {
-        S::anchor(write, self.server.uses_anchors)
+    /// The anchor of a write, if the store has a use for one. That it can be a document's name is
+    /// checked for every store, at the latest when the write is run.
+    fn anchor(&self, order: &Order<'_>) -> Result<Option<DocKey>, Box<Answer>> {
+        if self.server.uses_anchors {
+            execute::anchor::<S>(order.method, order.arguments)
+        } else {
+            Ok(None)
+        }
     }
 
     fn call_ref(&self, order: &Order<'_>, moment: &Moment, anchor: Option<DocKey>) -> CallRef {
@@ -386,20 +385,14 @@ where
     /// Records an outcome without running the business.
     fn record(&self, order: &Order<'_>, moment: &Moment, run: RunNumber, outcome: Outcome) {
         let seq = order.seq;
-        let call = match S::decode(order.method, order.arguments) {
-            Ok(Request::Write(write)) => match self.anchor(&write) {
-                Ok(anchor) => Ok(self.call_ref(order, moment, anchor)),
-                Err(error) => Err(error.to_string()),
-            },
-            Ok(_) => Err("only writes are recorded".to_owned()),
-            Err(error) => Err(error.to_string()),
-        };
-        match call {
-            Ok(call) => self.server.spawn_record(&self.session, seq, run, call, outcome),
-            Err(error) => {
-                let answer = Answer::Refused(RefusalReason::BadArguments, error);
+        match self.anchor(order) {
+            Ok(anchor) => {
+                let call = self.call_ref(order, moment, anchor);
+                self.server.spawn_record(&self.session, seq, run, call, outcome);
+            }
+            Err(refused) => {
                 let now = self.server.clock.now();
-                self.session.finish(now, seq, run, answer, &self.server.counters);
+                self.session.finish(now, seq, run, *refused, &self.server.counters);
             }
         }
     }
@@ -421,19 +414,14 @@ fn poll_stage<F: Future>(stage: Pin<&mut Option<F>>, context: &mut Context<'_>) 
     stage.as_pin_mut().expect("a call is on the stage").poll(context)
 }
 
-/// The answer to a call at which what the user wrote for its types has panicked. (A panic of the
-/// business itself never comes as far as this.) `runs_write`: whether it is a write, once it runs.
+/// The answer to a call at the end of which what the user wrote for its types has panicked. (A panic
+/// of the business itself, or while its arguments are decoded, never comes as far as this.)
 #[cold]
-fn panicked(seq: Seq, message: &str, runs_write: Option<bool>) -> Answer {
+fn panicked(seq: Seq, message: &str, kind: Kind) -> Answer {
     tracing::error!(message, seq = seq.0, "a type of the service panicked");
     let told = "a type of the service panicked; the server's log says why".to_owned();
-    match runs_write {
-        Some(true) => Answer::Unknown(told),
-        Some(false) => Answer::Refused(RefusalReason::Failed, told),
-        None => Answer::Refused(RefusalReason::BadArguments, told),
+    match kind {
+        Kind::Write => Answer::Unknown(told),
+        Kind::Read | Kind::Plain => Answer::Refused(RefusalReason::Failed, told),
     }
-}
-
-fn bad_arguments(error: &dyn std::fmt::Display) -> Answer {
-    Answer::Refused(RefusalReason::BadArguments, error.to_string())
 }

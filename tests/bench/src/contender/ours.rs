@@ -40,6 +40,9 @@ pub(crate) trait Work {
     /// Answers at once.
     async fn plain(&self, from: String, to: String, amount: u64) -> Receipt;
 
+    /// The same, with arguments that are only looked at.
+    async fn plain_lent(&self, from: &str, to: &str, amount: u64) -> Receipt;
+
     /// Adds to an account, exactly once.
     async fn write(&self, tx: &mut Tx, #[anchor] from: Name, to: String, amount: u64) -> Receipt;
 }
@@ -49,6 +52,10 @@ pub(crate) struct Worker;
 
 impl Work for Worker {
     async fn plain(&self, _from: String, _to: String, amount: u64) -> Receipt {
+        Receipt { id: 7, balance: amount }
+    }
+
+    async fn plain_lent(&self, _from: &str, _to: &str, amount: u64) -> Receipt {
         Receipt { id: 7, balance: amount }
     }
 
@@ -101,6 +108,10 @@ pub(crate) async fn connect_busy_polled(address: &str) -> Result<WorkClient, Box
 
 pub(crate) async fn plain(client: &WorkClient) {
     client.plain(NAME.to_owned(), NAME.to_owned(), 100).await.expect("the server answers");
+}
+
+pub(crate) async fn plain_lent(client: &WorkClient) {
+    client.plain_lent(NAME, NAME, 100).await.expect("the server answers");
 }
 
 pub(crate) async fn write(client: &WorkClient, caller: usize) {

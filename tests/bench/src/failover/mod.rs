@@ -47,6 +47,10 @@ impl Work for Numbered {
         Receipt { id: self.0, balance: amount }
     }
 
+    async fn plain_lent(&self, from: &str, to: &str, amount: u64) -> Receipt {
+        self.plain(from.to_owned(), to.to_owned(), amount).await
+    }
+
     async fn write(&self, tx: &mut Tx, from: Name, _to: String, amount: u64) -> Receipt {
         Receipt { id: self.0, balance: add(tx, &from, amount).await.balance }
     }

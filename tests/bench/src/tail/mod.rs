@@ -80,6 +80,10 @@ impl Work for Waiting {
         Receipt { id: 7, balance: amount }
     }
 
+    async fn plain_lent(&self, from: &str, to: &str, amount: u64) -> Receipt {
+        self.plain(from.to_owned(), to.to_owned(), amount).await
+    }
+
     async fn write(&self, tx: &mut Tx, from: Name, _to: String, amount: u64) -> Receipt {
         let _place = self.places.acquire().await;
         tokio::time::sleep(self.draw()).await;

@@ -17,7 +17,9 @@ where
     /// Reads.
     async fn get(&self, view: &View, key: K) -> Option<V>;
     /// Writes.
-    async fn put(&self, tx: &mut Tx, key: K, value: V) -> Result<Option<V>, String>;
+    async fn put(&self, tx: &mut Tx, key: &K, value: V) -> Result<Option<V>, String>;
+    /// Writes several.
+    async fn fill(&self, tx: &mut Tx, key: &[K], value: &V) -> Result<Option<V>, String>;
 }
 
 #[derive(Debug)]
@@ -27,8 +29,11 @@ impl<K: Message + Ord, V: Message + Clone> Cache<K, V> for Ours {
     async fn get(&self, _: &View, _: K) -> Option<V> {
         None
     }
-    async fn put(&self, _: &mut Tx, _: K, value: V) -> Result<Option<V>, String> {
+    async fn put(&self, _: &mut Tx, _: &K, value: V) -> Result<Option<V>, String> {
         Ok(Some(value))
+    }
+    async fn fill(&self, _: &mut Tx, _: &[K], value: &V) -> Result<Option<V>, String> {
+        Ok(Some(value.clone()))
     }
 }
 
@@ -63,7 +68,8 @@ impl<T: Message> Same<T> for Ours {
 }
 
 async fn calls(cache: CacheClient<u8>, same: SameClient<u8>, ring: RingClient<4>) {
-    let _ = cache.clone().put(1, "one".to_owned()).await;
+    let _ = cache.clone().put(&1, "one".to_owned()).await;
+    let _ = cache.fill(&[1, 2], &"one".to_owned()).await;
     let _ = cache.get(1).await;
     let _ = same.same(1).await;
     let _ = ring.sum(Part(vec![1])).await;
@@ -75,7 +81,7 @@ fn served<S: Service>(_: S) -> usize {
 
 fn main() {
     let _ = calls;
-    assert_eq!(served(CacheServer::<_, u8, u64>::new(Ours)), 2);
+    assert_eq!(served(CacheServer::<_, u8, u64>::new(Ours)), 3);
     assert_eq!(served(SameServer::<_, u8>::new(Ours)), 1);
     assert_eq!(served(RingServer::<_, 4>::new(Ours)), 1);
     let structure = |schema: rpc::service::ServiceSchema| schema.methods[0].structure.clone();

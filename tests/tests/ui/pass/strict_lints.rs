@@ -28,7 +28,7 @@ pub mod public {
     #[rpc::service]
     pub trait Cache<V: Message> {
         /// Reads.
-        async fn get(&self, view: &View, key: String) -> Option<V>;
+        async fn get(&self, view: &View, key: &str, or: &V) -> Option<V>;
     }
 
     /// Travels.
@@ -57,7 +57,7 @@ mod hidden {
 
     #[rpc::service]
     trait Innermost {
-        async fn open(&self, tx: &mut Tx, name: Private) -> Result<Private, String>;
+        async fn open(&self, tx: &mut Tx, name: &Private) -> Result<Private, String>;
     }
 
     #[derive(serde::Serialize, serde::Deserialize, rpc::Schema)]
@@ -73,7 +73,7 @@ mod hidden {
     }
 
     impl Innermost for Ours {
-        async fn open(&self, _: &mut Tx, name: Private) -> Result<Private, String> {
+        async fn open(&self, _: &mut Tx, name: &Private) -> Result<Private, String> {
             Ok(Private(name.0))
         }
     }
