@@ -14,7 +14,9 @@ use crate::load::{Figures, drive, drive_loop};
 pub(crate) enum Contender {
     /// This system: a method with neither `Tx` nor `View`.
     Plain,
-    /// The same, with a client that asks its socket before it sleeps.
+    /// The same, with arguments that are lent (`&str`) instead of owned.
+    PlainLent,
+    /// The plain method, with a client that asks its socket before it sleeps.
     PlainBusyPolled,
     /// This system: a write on the memory store, with everything that exactly-once needs.
     WriteMemory,
@@ -60,6 +62,7 @@ pub(crate) const NAME: &str = "0123456789abcdef";
 pub(crate) async fn serve(contender: Contender) -> Result<(), Box<dyn Error>> {
     match contender {
         Contender::Plain
+        | Contender::PlainLent
         | Contender::PlainBusyPolled
         | Contender::WriteMemory
         | Contender::WriteJournalled => ours::serve(false).await,
@@ -89,6 +92,11 @@ pub(crate) async fn load(
         Contender::Plain => {
             let client = ours::connect(address).await?;
             drive(in_flight, time, |_| with(&client, async |client| ours::plain(client).await))
+                .await
+        }
+        Contender::PlainLent => {
+            let client = ours::connect(address).await?;
+            drive(in_flight, time, |_| with(&client, async |client| ours::plain_lent(client).await))
                 .await
         }
         Contender::PlainBusyPolled => {

@@ -43,7 +43,9 @@ fn row(what: &str, asked: &str, reached: Reached, holds: impl Fn(f64) -> bool) {
 
 #[cfg(feature = "peers")]
 fn ratios(cells: &[Cell]) {
-    use Contender::{Limit, LimitWrite, Plain, PlainBusyPolled, Tarpc, Tonic, WriteMemory};
+    use Contender::{
+        Limit, LimitWrite, Plain, PlainBusyPolled, PlainLent, Tarpc, Tonic, WriteMemory,
+    };
     let targets = [
         (Plain, 1, Tarpc, 1.2),
         (Plain, 1, Tonic, 2.3),
@@ -51,6 +53,7 @@ fn ratios(cells: &[Cell]) {
         (Plain, 64, Tarpc, 5.0),
         (Plain, 64, Tonic, 24.0),
         (Plain, 1024, Tarpc, 8.0),
+        (PlainLent, 1024, Tarpc, 8.0),
         (Plain, 1024, Tonic, 30.0),
         (WriteMemory, 64, Tarpc, 3.0),
         (WriteMemory, 1024, Tarpc, 5.0),
@@ -82,9 +85,12 @@ fn latency(cells: &[Cell]) {
         let reached = Reached { ours, limit: Some(1.0) };
         row(&what, &format!("≤ {most:.2}"), reached, |value| value <= most);
     }
-    for (in_flight, aim) in [(1, 0.95), (64, 0.85), (1024, 0.85)] {
-        let what = format!("aim: plain at {in_flight}, of the limit's calls/s");
-        let ours = find(cells, Contender::Plain, in_flight)
+    use Contender::{Plain, PlainLent};
+    for (contender, in_flight, aim) in
+        [(Plain, 1, 0.95), (Plain, 64, 0.85), (Plain, 1024, 0.85), (PlainLent, 1024, 0.85)]
+    {
+        let what = format!("aim: {} at {in_flight}, of the limit's calls/s", contender.name());
+        let ours = find(cells, contender, in_flight)
             .and_then(|cell| ratio(cells, cell, Contender::Limit, rate));
         let reached = Reached { ours, limit: Some(1.0) };
         row(&what, &format!("≥ {aim}"), reached, |value| value >= aim);
