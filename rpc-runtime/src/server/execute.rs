@@ -46,7 +46,8 @@ pub(super) struct Job<S: Service> {
 
 /// How a run ended, and what was lent to it.
 pub(super) struct Ran<S> {
-    pub(super) end: Result<JobEnd, Conflict>,
+    /// After a conflict, with the arguments that it must be run again with.
+    pub(super) end: Result<JobEnd, Box<ArgumentBytes>>,
     pub(super) backing: Arc<Backing<S>>,
     pub(super) store: Arc<dyn Store>,
 }
@@ -85,7 +86,7 @@ pub(super) enum JobEnd {
 }
 
 /// Something that a run has read has changed: the call must be run again.
-pub(super) struct Conflict;
+struct Conflict;
 
 /// A call whose effect and record the store has, and is making durable.
 pub(super) struct DeferredAnswer(Deferred<Result<CommitOutcome, StoreError>>);
@@ -136,13 +137,29 @@ impl<S: Service> Job<S> {
                 Some(call) => run.write(self.store, call, false).await,
                 None => run.read(self.store).await,
             };
-            self.arguments.put();
+            let end = match end {
+                Ok(end) => {
+                    self.arguments.put();
+                    Ok(end)
+                }
+                Err(Conflict) => Err(Box::new(self.arguments)),
+            };
             Ran { end, backing: self.backing, store }
         }
     }
 }
 
 impl<S: Service> Rerun<S> {
+    /// One whose arguments come later, if it is needed.
+    pub(super) fn later(
+        backing: Arc<Backing<S>>,
+        method: MethodId,
+        call: Option<CallRef>,
+        max_result: usize,
+    ) -> impl FnOnce(ArgumentBytes) -> Rerun<S> + Send + use<S> {
+        move |arguments| Rerun { backing, method, arguments, call, max_result }
+    }
+
     /// Runs a retry to its end: looks before it leaps.
     pub(super) async fn retry(self) -> JobEnd {
         if let Some(call) = &self.call
@@ -393,12 +410,9 @@ fn encode<S: Service>(
     Ok(verdict)
 }
 
-/// Whether another attempt would be refused as well, after the business was asked.
+/// Whether another attempt would be refused as well.
 fn is_final(refused: &Answer) -> bool {
-    let is_final = |reason: RefusalReason| {
-        !reason.is_passing() && !matches!(reason, RefusalReason::BadArguments)
-    };
-    matches!(refused, Answer::Refused(reason, _) if is_final(*reason))
+    matches!(refused, Answer::Refused(reason, _) if !reason.is_passing())
 }
 
 fn answer_of(committed: Result<CommitOutcome, StoreError>) -> Result<Answer, Conflict> {

@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 
 use super::super::arguments::ArgumentBytes;
 use super::super::execute::{
-    self, Backing, Conflict, Job, JobEnd, PlainEnd, PlainJob, Ran, Rerun, plain_answer,
+    self, Backing, Job, JobEnd, PlainEnd, PlainJob, Ran, Rerun, plain_answer,
 };
 use super::super::sessions::{Run, Session, State};
 use super::batch::{Batch, Order, Place, Task};
@@ -235,13 +235,14 @@ where
         anchor: Option<Option<DocKey>>,
         to: &mut Place<'_>,
     ) {
+        let max_result = self.agreement.max_result();
         let job = Job {
             backing: self.lend_backing(),
             store: self.store.take().unwrap_or_else(|| Arc::clone(&self.server.store)),
             method: order.method,
             arguments: ArgumentBytes::copy(order.arguments),
             call: anchor.clone().map(|anchor| self.call_ref(order, moment, anchor)),
-            max_result: self.agreement.max_result(),
+            max_result,
         };
         let span = self.span(order);
         let polled = span.in_scope(|| launch(&mut self.stage, &self.make, job, context));
@@ -250,20 +251,24 @@ where
                 (self.backing, self.store) = (Some(backing), Some(store));
                 match end {
                     Ok(end) => return self.end_or_defer(order, end, to),
-                    Err(Conflict) => None,
+                    Err(arguments) => Err(arguments),
                 }
             }
-            Poll::Pending => Some(std::mem::replace(&mut self.stage, Box::pin(None))),
+            Poll::Pending => Ok(std::mem::replace(&mut self.stage, Box::pin(None))),
         };
         let call = anchor.map(|anchor| self.call_ref(order, moment, anchor));
-        let rerun = self.rerun(order, call.clone());
-        let Some(mut parked) = parked else {
-            return self.park(rerun.after_conflict(), span, order, call);
+        let backing = Arc::clone(&self.server.backing);
+        let rerun = Rerun::<S>::later(backing, order.method, call.clone(), max_result);
+        let mut parked = match parked {
+            Ok(parked) => parked,
+            Err(arguments) => {
+                return self.park(rerun(*arguments).after_conflict(), span, order, call);
+            }
         };
         let running = async move {
             match poll_fn(|context| poll_stage(parked.as_mut(), context)).await.end {
                 Ok(end) => end,
-                Err(Conflict) => rerun.after_conflict().await,
+                Err(arguments) => rerun(*arguments).after_conflict().await,
             }
         };
         self.park(running, span, order, call)
@@ -277,7 +282,14 @@ where
         to: &mut Place<'_>,
     ) {
         let span = self.span(order);
-        let mut retry = Box::pin(self.rerun(order, Some(call.clone())).retry());
+        let retry = Rerun {
+            backing: Arc::clone(&self.server.backing),
+            method: order.method,
+            arguments: ArgumentBytes::copy(order.arguments),
+            call: Some(call.clone()),
+            max_result: self.agreement.max_result(),
+        };
+        let mut retry = Box::pin(retry.retry());
         match span.in_scope(|| retry.as_mut().poll(context)) {
             Poll::Ready(end) => self.end_or_defer(order, end, to),
             Poll::Pending => self.park(retry, span, order, Some(call)),
@@ -295,17 +307,6 @@ where
 
     fn lend_backing(&mut self) -> Arc<Backing<S>> {
         self.backing.take().unwrap_or_else(|| Arc::clone(&self.server.backing))
-    }
-
-    /// What runs the call to its end; for a write, with what it is to the store.
-    fn rerun(&self, order: &Order<'_>, call: Option<CallRef>) -> Rerun<S> {
-        Rerun {
-            backing: Arc::clone(&self.server.backing),
-            method: order.method,
-            arguments: ArgumentBytes::copy(order.arguments),
-            call,
-            max_result: self.agreement.max_result(),
-        }
     }
 
     /// The span of a call, if somebody may listen.
