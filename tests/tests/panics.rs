@@ -9,11 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rpc::error::RefusalReason;
-use rpc::store::MemoryStore;
+use rpc::store::cas::CasStore;
 use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore};
+use rpc::store::{MemoryStore, Store};
+use rpc::time::WallTime;
 use rpc::transport::{Accepted, InProcess, InProcessListener, Io, Listener, TransportFuture};
 use rpc::{CallError, ClientConfig, NotExecuted, Server, ServerHandle, Tx};
 use rpc_tests::disk::Disk;
+use rpc_tests::simulated::SimulatedBackend;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::io::{AsyncRead, ReadBuf, ReadHalf};
 use tokio::task::JoinSet;
@@ -157,7 +160,7 @@ struct Pair {
 }
 
 impl Pair {
-    async fn on(store: Arc<dyn rpc::store::Store>) -> Pair {
+    async fn on(store: Arc<dyn Store>) -> Pair {
         let network = InProcess::new();
         let told = Arc::new(AtomicBool::new(false));
         let listener = Breaking { listener: network.listen("server"), told: Arc::clone(&told) };
@@ -189,26 +192,38 @@ fn refused_as<T: std::fmt::Debug, E: std::fmt::Debug>(
     }
 }
 
+/// One that has no use for anchors, and one that asks for the anchor before a call is run.
+fn stores() -> [Arc<dyn Store>; 2] {
+    let cas = CasStore::with_seed(SimulatedBackend::default(), 1, || WallTime(0));
+    [Arc::new(MemoryStore::new()), Arc::new(cas)]
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_an_arguments_type_refuses_its_call_alone() {
-    let pair = Pair::on(Arc::new(MemoryStore::new())).await;
-    let client = &pair.client;
-    // Together, so that they come in one read.
-    let (first, undecodable, second, nameless, read, third) = tokio::join!(
-        client.add(name("a"), 1),
-        client.add(name("undecodable"), 1),
-        client.add(name("a"), 1),
-        client.add(name("nameless"), 1),
-        client.read(name("undecodable")),
-        client.echo(name("a"), 7),
-    );
-    assert_eq!((first.unwrap(), second.unwrap(), third.unwrap()), (Count(1), Count(2), Count(7)));
-    assert_eq!(refused_as(undecodable), RefusalReason::Failed);
-    assert_eq!(refused_as(nameless), RefusalReason::Failed);
-    assert_eq!(refused_as(read), RefusalReason::Failed);
-    let stats = pair.server.stats();
-    assert_eq!((stats.connections, stats.retries), (1, 0), "the connection goes on");
-    assert_eq!(pair.server.held().running, 0);
+    for store in stores() {
+        let pair = Pair::on(store).await;
+        let client = &pair.client;
+        // Together, so that they come in one read.
+        let (first, undecodable, second, nameless, read, third, empty) = tokio::join!(
+            client.add(name("a"), 1),
+            client.add(name("undecodable"), 1),
+            client.add(name("a"), 1),
+            client.add(name("nameless"), 1),
+            client.read(name("undecodable")),
+            client.echo(name("a"), 7),
+            client.add(name(""), 1),
+        );
+        let mut counts = [first.unwrap(), second.unwrap()].map(|count| count.0);
+        counts.sort_unstable();
+        assert_eq!((counts, third.unwrap()), ([1, 2], Count(7)));
+        assert_eq!(refused_as(undecodable), RefusalReason::Failed);
+        assert_eq!(refused_as(nameless), RefusalReason::Failed);
+        assert_eq!(refused_as(read), RefusalReason::Failed);
+        assert_eq!(refused_as(empty), RefusalReason::BadArguments, "no name, and no panic");
+        let stats = pair.server.stats();
+        assert_eq!((stats.connections, stats.retries), (1, 0), "the connection goes on");
+        assert_eq!(pair.server.held().running, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
