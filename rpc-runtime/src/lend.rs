@@ -3,6 +3,10 @@
 //! On the wire a reference is what it refers to, so whether a method borrows is nobody's business but
 //! its own: a client that lends talks to a server that was built with owned types, and the other way
 //! round.
+//!
+//! The client's [`Call`](crate::Call) borrows what it is lent for as long as it lives, so one that is
+//! spawned is made in the task that owns it. On the server a text lies among the encoded arguments;
+//! anything else is decoded, and the method gets a reference to that.
 
 use serde::{Deserialize, Serialize};
 
