@@ -1,6 +1,8 @@
 //! What generated code does, as far as it shows without a store: structures and fingerprints, bytes
 //! to calls and back, anchors.
 
+mod lent;
+
 use std::fmt;
 use std::marker::PhantomData;
 

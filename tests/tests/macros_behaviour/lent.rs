@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// The key of a [`Shelf`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, rpc::Schema)]
-pub struct Place(String);
+pub(crate) struct Place(String);
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,13 +23,13 @@ impl fmt::Display for Place {
 /// Titles.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize, rpc::Document, rpc::Schema)]
 #[document(key = Place)]
-pub struct Shelf {
+pub(crate) struct Shelf {
     titles: Vec<String>,
 }
 
 /// A service that is lent all it needs.
 #[rpc::service(name = "library")]
-pub trait Library {
+pub(crate) trait Library {
     /// A write with an anchor that is lent; says how many titles there are.
     async fn add(&self, tx: &mut Tx, #[anchor] place: &Place, titles: &[String]) -> usize;
     /// A read.
@@ -41,7 +41,7 @@ pub trait Library {
 
 /// The same service, which owns all that travels.
 #[rpc::service(name = "library")]
-pub trait Owning {
+pub(crate) trait Owning {
     /// As [`Library::add`].
     async fn add(&self, tx: &mut Tx, #[anchor] place: Place, titles: Vec<String>) -> usize;
     /// As [`Library::has`].
