@@ -103,9 +103,12 @@ use proc_macro::TokenStream;
 /// # What travels
 ///
 /// Arguments (at most 12), results and errors are types with serde's traits and
-/// `#[derive(rpc::Schema)]` that own their data. An argument that the method only looks at may be lent: it is then `&str`,
-/// `&[T]` or `&T`, and its caller keeps it; on the wire that is the same (see `rpc::lend`). `Result<T, E>`, written with both types, is a typed error: what a
-/// write did before it returned `Err` is thrown away. Any other type is a result that cannot fail.
+/// `#[derive(rpc::Schema)]` that own their data. `Result<T, E>`, written with both types, is a typed
+/// error: what a write did before it returned `Err` is thrown away. Any other type is a result that
+/// cannot fail.
+///
+/// An argument that the method only looks at may be lent: it is then `&str`, `&[T]` or `&T`, and its
+/// caller keeps it; on the wire that is the same (see `rpc::lend`).
 ///
 /// # What is generated
 ///

@@ -47,11 +47,6 @@ impl<A: Serialize + Schema> Arguments for A {}
 /// }
 /// # let _ = (DirectoryServer::new(Ours), ask);
 /// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be lent to a method of a service",
-    label = "not a message type",
-    note = "what is lent is `str`, a slice of messages, or a message: a type with `#[derive(serde::Serialize, serde::Deserialize, rpc::Schema)]`"
-)]
 pub trait Lend: Schema {
     /// What the server holds while the method runs, decoded from bytes that it holds as well.
     type Held<'a>: Deserialize<'a> + Send + Sync;

@@ -36,6 +36,8 @@ async fn as_a_retry(mut world: World) {
     });
     let ended = ledger.deposit("".into(), 10, "refused".into()).deadline(DEADLINE).await;
     assert!(matches!(&ended, Err(CallError::NotExecuted(_))), "{ended:?}");
+    let retries = world.network.trace().count(|frame| frame.is_attempt(1, 2));
+    assert!(retries > 0, "the refusal of the first was lost");
     world.assert_runs("refused", &[]);
 }
 

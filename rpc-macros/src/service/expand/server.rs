@@ -1,6 +1,6 @@
 //! The server: from bytes to the business and back.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse_quote;
@@ -163,7 +163,7 @@ fn anchor(method: &Method) -> Option<TokenStream> {
     let Method { id, gates, ident, arguments, .. } = method;
     let before = std::iter::repeat_n(quote!(_,), index);
     let types = arguments[..=index].iter().map(held);
-    let decode = quote_spanned!(ident.span()=> __rpc::service::decode_first_arguments(arguments)?);
+    let decode = decoded("decode_first_arguments", ident);
     let span = arguments[index].ty.span();
     let key = Ident::new("key", span);
     let lent = lent(&key, &arguments[index], &key);
@@ -175,6 +175,18 @@ fn anchor(method: &Method) -> Option<TokenStream> {
             ::core::result::Result::Ok(::core::option::Option::Some(#name))
         }
     })
+}
+
+/// What a function of the runtime decodes, reported at the method if it cannot. The server's own
+/// `arguments` stay its own: a method may be named by a macro of the user's.
+fn decoded(function: &str, method: &Ident) -> TokenStream {
+    let span = method.span();
+    let function = Ident::new(function, span);
+    let function = quote_spanned!(span=> __rpc::service::#function);
+    let mut parameters = Group::new(Delimiter::Parenthesis, quote!(arguments));
+    parameters.set_span(span);
+    let or_return = quote_spanned!(span=> ?);
+    quote!(#function #parameters #or_return)
 }
 
 /// The type of an argument as the server holds it.
@@ -214,7 +226,7 @@ fn run(service: &Service, method: &Method) -> TokenStream {
         .map(|index| Ident::new(&format!("a{index}"), Span::mixed_site()))
         .collect();
     let types = arguments.iter().map(held);
-    let decode = quote_spanned!(ident.span()=> __rpc::service::decode_arguments(arguments)?);
+    let decode = decoded("decode_arguments", ident);
     let context = match method.kind {
         Kind::Write { context, .. } => handed_on("tx", context),
         Kind::Read { context } => handed_on("view", context),

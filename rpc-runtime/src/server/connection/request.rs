@@ -175,7 +175,7 @@ where
     fn start(
         &mut self,
         context: &mut Context<'_>,
-        order: &mut Order<'_>,
+        order: &Order<'_>,
         moment: &Moment,
         buffer: Vec<u8>,
         to: &mut Place<'_>,
