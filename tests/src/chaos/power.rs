@@ -5,7 +5,7 @@
 //! was written since being lost. Whatever was acknowledged before the next sync has ended must be
 //! found in the copy. What is a stop, the log of `strace` tells: a process that has just been let go
 //! looks stopped for a moment, and to let it go twice would undo its next stop. (Other ways in which unsynced writes can survive are enumerated in one process,
-//! on a simulated disk; see `store_faults`.)
+//! on a simulated disk; see the test `store/faults.rs`.)
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,8 +1,6 @@
 //! The runtime under another name, and behind another module.
 
-pub extern crate rpc as renamed;
-
-mod inside {
+pub mod inside {
     pub mod deep {
         pub use renamed as runtime;
     }
@@ -22,17 +20,18 @@ impl std::fmt::Display for Name {
 }
 
 #[derive(serde::Serialize, serde::Deserialize, renamed::Document)]
-#[document(crate = crate::inside::deep::runtime, key = Name)]
+#[document(crate = crate::renamed_crate::inside::deep::runtime, key = Name)]
 pub struct Account {
     balance: u64,
 }
 
-#[renamed::service(crate = crate::inside::deep::runtime, name = "bank")]
+#[renamed::service(crate = crate::renamed_crate::inside::deep::runtime, name = "bank")]
 pub trait Bank {
     async fn open(&self, tx: &mut renamed::Tx, #[anchor] name: Name) -> Result<(), String>;
 }
 
-fn main() {
+#[test]
+fn the_runtime_may_have_another_name() {
     use renamed::client::Stub;
     assert_eq!(BankClient::schema().name, "bank");
 }

@@ -2,6 +2,7 @@
 
 #![deny(warnings)]
 #![allow(non_camel_case_types, non_snake_case, dead_code)]
+#![allow(clippy::wrong_self_convention)]
 
 use rpc::client::Stub;
 
@@ -48,7 +49,8 @@ async fn calls(bank: &BankClient) {
     let _ = bank.from_client().await;
 }
 
-fn main() {
+#[test]
+fn names_are_not_tripped_over() {
     let _ = calls;
     assert_eq!(<BankClient as Stub>::schema().methods.len(), 9);
 }

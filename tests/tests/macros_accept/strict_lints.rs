@@ -79,6 +79,7 @@ mod hidden {
     }
 }
 
-fn main() {
+#[test]
+fn lints_find_nothing() {
     let _ = hidden::Ours;
 }

@@ -16,7 +16,8 @@ macro_rules! register {
 register!(Number, u64, number);
 register!(Text, String, text);
 
-fn main() {
+#[test]
+fn a_service_may_stand_in_a_function() {
     #[rpc::service]
     trait Local {
         async fn ping(&self, payload: Payload) -> Payload;

@@ -25,7 +25,8 @@ async fn calls(client: TryClient) {
     let _ = client.r#loop().await;
 }
 
-fn main() {
+#[test]
+fn keywords_are_named_without_their_mark() {
     let _ = (TryServer::new(Ours), calls);
     let schema = TryClient::schema();
     assert_eq!(schema.name, "Try");

@@ -85,7 +85,7 @@ impl Holder {
     fn start(directory: &Path) -> Holder {
         let this = std::env::current_exe().expect("the test has a file");
         let mut process = Command::new(this)
-            .args(["--exact", "child_that_holds_a_store", "--nocapture"])
+            .args(["--exact", "open::child_that_holds_a_store", "--nocapture"])
             .env(CHILD_DIRECTORY, directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -79,7 +79,8 @@ fn served<S: Service>(_: S) -> usize {
     S::schema().methods.len()
 }
 
-fn main() {
+#[test]
+fn parameters_are_kept_apart() {
     let _ = calls;
     assert_eq!(served(CacheServer::<_, u8, u64>::new(Ours)), 3);
     assert_eq!(served(SameServer::<_, u8>::new(Ours)), 1);
