@@ -68,6 +68,7 @@ pub mod id;
 mod io_buffer;
 pub mod journal;
 pub mod lend;
+mod outgoing;
 mod panic;
 mod protocol;
 mod rule;

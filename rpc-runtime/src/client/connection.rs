@@ -2,13 +2,15 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::patience::Patience;
-use super::shared::{Order, Shared};
+use super::shared::{Order, Shared, State};
 use crate::io_buffer;
+use crate::outgoing::Outgoing;
 use crate::transport::Io;
 
 /// Reads and writes in one go before other tasks get their turn.
@@ -43,22 +45,18 @@ async fn connect(shared: &Shared, order: Order) -> Result<Box<dyn Io>, String> {
 
 /// Moves bytes until the connection ends, and says why; `None` if the core has given it up.
 async fn exchange(shared: &Shared, order: Order, io: Box<dyn Io>) -> Option<String> {
-    let current = shared.with_state(|state| {
-        let current = state.is_current(order);
-        if current {
-            state.core.handle_connected(shared.clock.now(), order.endpoint);
-        }
-        current
-    });
-    if !current {
-        return None;
-    }
+    let called = shared.with_state(|state| {
+        let called = state.called(order)?;
+        state.core.handle_connected(shared.clock.now(), order.endpoint);
+        Some(called)
+    })?;
     let mut connection = Connection {
         shared,
         order,
         io,
-        writing: Vec::new(),
-        written: 0,
+        called,
+        outgoing: Outgoing::new(),
+        turn: Turn::GoOn,
         in_flight: 0,
         patience: Patience::here(),
     };
@@ -69,9 +67,11 @@ struct Connection<'a> {
     shared: &'a Shared,
     order: Order,
     io: Box<dyn Io>,
-    /// What is being written, from `written` on.
-    writing: Vec<u8>,
-    written: usize,
+    /// Whether it was the core that woke it, and not its peer.
+    called: Arc<AtomicBool>,
+    outgoing: Outgoing,
+    /// What is to be done once that is written.
+    turn: Turn,
     /// How many calls were in flight when it looked last.
     in_flight: u64,
     patience: Patience,
@@ -79,6 +79,9 @@ struct Connection<'a> {
 
 impl Connection<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<String>> {
+        if self.called.swap(false, Ordering::Acquire) {
+            self.outgoing.note_more();
+        }
         for _ in 0..ROUNDS_PER_WAKE_UP {
             match self.poll_write(context) {
                 Poll::Ready(Ok(Turn::GoOn)) | Poll::Pending => {}
@@ -106,33 +109,21 @@ impl Connection<'_> {
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<Turn>> {
         loop {
-            let done = self.written == self.writing.len();
-            if done {
-                self.writing.clear();
-                self.written = 0;
-                io_buffer::shed(&mut self.writing);
+            if self.outgoing.is_stale() {
+                let shared = self.shared;
+                shared.with_state(|state| {
+                    if state.core.has_untimed() {
+                        state.core.handle_time(shared.clock.now());
+                    }
+                    self.look_at(state, context);
+                });
             }
-            let (order, writing, in_flight) = (self.order, &mut self.writing, &mut self.in_flight);
-            let turn = self.shared.with_state(|state| {
-                if !state.register(order, context.waker()) {
-                    return Some(Turn::GivenUp);
-                }
-                if state.core.has_untimed() {
-                    state.core.handle_time(self.shared.clock.now());
-                }
-                *in_flight = state.core.in_flight();
-                if done && !state.core.poll_transmit(order.endpoint, writing) {
-                    return Some(if state.closed { Turn::Closed } else { Turn::GoOn });
-                }
-                None
-            });
-            if let Some(turn) = turn {
-                return Poll::Ready(Ok(turn));
+            if self.turn == Turn::GivenUp {
+                return Poll::Ready(Ok(Turn::GivenUp));
             }
-            let rest = &self.writing[self.written..];
-            match ready!(Pin::new(&mut self.io).poll_write(context, rest))? {
-                0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-                count => self.written += count,
+            ready!(self.outgoing.poll_write(&mut self.io, context))?;
+            if !self.outgoing.is_stale() {
+                return Poll::Ready(Ok(self.turn));
             }
         }
     }
@@ -148,26 +139,45 @@ impl Connection<'_> {
             Poll::Ready(Ok(())) if len == 0 => {
                 Poll::Ready(Err("the server closed the connection".to_owned()))
             }
-            Poll::Ready(Ok(())) => Poll::Ready(self.handle_bytes(&scratch[..len])),
+            Poll::Ready(Ok(())) => Poll::Ready(self.handle_bytes(&scratch[..len], context)),
         };
         io_buffer::put(scratch);
         handled
     }
 
-    fn handle_bytes(&self, bytes: &[u8]) -> Result<(), String> {
-        let now = self.shared.clock.now();
-        self.shared.with_state(|state| {
+    fn handle_bytes(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Result<(), String> {
+        let shared = self.shared;
+        let now = shared.clock.now();
+        shared.with_state(|state| {
             if !state.is_current(self.order) {
+                self.turn = Turn::GivenUp;
                 return Ok(());
             }
             let handled = state.core.handle_bytes(now, self.order.endpoint, bytes);
             state.put_off_timer(now);
+            self.look_at(state, context);
             handled.map_err(|error| format!("the server does not keep to the protocol: {error}"))
         })
+    }
+
+    /// Takes what is to be sent; the core wakes the connection once there is more.
+    fn look_at(&mut self, state: &mut State, context: &Context<'_>) {
+        if !state.register(self.order, context.waker()) {
+            self.turn = Turn::GivenUp;
+            return;
+        }
+        self.in_flight = state.core.in_flight();
+        let fill = |bytes: &mut Vec<u8>| state.core.poll_transmit(self.order.endpoint, bytes);
+        let has_taken = self.outgoing.take(fill);
+        self.turn = if state.closed { Turn::Closed } else { Turn::GoOn };
+        if state.closed && has_taken {
+            self.outgoing.note_more();
+        }
     }
 }
 
 /// What a connection does after it has written what there was.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     GoOn,
     /// The core has given the connection up.

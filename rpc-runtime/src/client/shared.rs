@@ -1,6 +1,7 @@
 //! The core behind its lock, and who must be woken when it has changed.
 
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -72,6 +73,8 @@ pub(super) struct Order {
 struct Link {
     number: u64,
     waker: Option<Waker>,
+    /// Tells a connection that is woken that it was the core.
+    called: Arc<AtomicBool>,
     task: Option<AbortHandle>,
 }
 
@@ -190,7 +193,7 @@ impl Shared {
             state.closed = true;
             state.core.handle_close();
             for link in &mut state.links {
-                state.watchers.extend(link.waker.take());
+                state.watchers.extend(link.call());
             }
             state.watchers.extend(state.driver_waker.take());
             state.watchers.extend(state.journal_waker.take());
@@ -207,6 +210,22 @@ impl Shared {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Link {
+    /// From now on it is that of another connection, and shares nothing with the one before.
+    fn renew(&mut self) {
+        self.number += 1;
+        self.waker = None;
+        self.called = Arc::default();
+    }
+
+    /// Takes the connection's waker, if it has looked at the core since it was woken last.
+    fn call(&mut self) -> Option<Waker> {
+        let waker = self.waker.take()?;
+        self.called.store(true, Ordering::Release);
+        Some(waker)
     }
 }
 
@@ -232,6 +251,13 @@ impl State {
             (self.is_early, self.looked_at) = (true, self.armed);
             self.watchers.push(driver);
         }
+    }
+
+    /// Where this connection learns that it was woken by the core; `None` if it is no longer the one
+    /// of its endpoint.
+    pub(super) fn called(&self, order: Order) -> Option<Arc<AtomicBool>> {
+        self.is_current(order)
+            .then(|| Arc::clone(&self.links[usize::from(order.endpoint.0)].called))
     }
 
     /// Whether this connection is still the one of its endpoint.
@@ -262,19 +288,18 @@ impl State {
         while let Some(event) = self.core.poll_event() {
             match event {
                 Event::Transmit(endpoint) => {
-                    woken.extend(self.links[usize::from(endpoint.0)].waker.take());
+                    woken.extend(self.links[usize::from(endpoint.0)].call());
                 }
                 Event::Journal => woken.extend(self.journal_waker.take()),
                 Event::Connect(endpoint) => {
                     let link = &mut self.links[usize::from(endpoint.0)];
-                    link.number += 1;
+                    link.renew();
                     self.orders.push(Order { endpoint, number: link.number });
                     woken.extend(self.driver_waker.take());
                 }
                 Event::Close(endpoint) => {
                     let link = &mut self.links[usize::from(endpoint.0)];
-                    link.number += 1;
-                    link.waker = None;
+                    link.renew();
                     if let Some(task) = link.task.take() {
                         task.abort();
                     }

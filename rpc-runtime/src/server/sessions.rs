@@ -253,13 +253,18 @@ impl Session {
 impl State {
     /// Whether this connection still speaks for the session. If so, it is woken for output.
     pub(super) fn register(&mut self, connection: u64, waker: &Waker) -> bool {
-        if self.connection != connection {
+        if !self.is_current(connection) {
             return false;
         }
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             self.waker = Some(waker.clone());
         }
         true
+    }
+
+    /// Whether this connection still speaks for the session.
+    pub(super) fn is_current(&self, connection: u64) -> bool {
+        self.connection == connection
     }
 
     pub(super) fn note_traffic(&mut self, now: Time) {

@@ -41,17 +41,29 @@ impl<'a> Ack<'a> {
     /// Appends the ack relative to the call that it travels with: one byte for up to 64 calls in
     /// flight, two for up to 8,192.
     pub(crate) fn put_beside(&self, seq: Seq, out: &mut impl Sink) {
+        varint::put(self.beside(seq), out);
+        self.put_bitmap(out);
+    }
+
+    /// What an ack begins with that travels with this call.
+    #[inline]
+    pub(super) fn beside(&self, seq: Seq) -> u64 {
         debug_assert!(self.watermark <= seq, "a request's own call is incomplete");
-        self.put(seq.0 - self.watermark.0, out);
+        self.head(seq.0 - self.watermark.0)
     }
 
     /// Appends the ack on its own.
     pub(crate) fn put_alone(&self, out: &mut impl Sink) {
-        self.put(self.watermark.0, out);
+        varint::put(self.head(self.watermark.0), out);
+        self.put_bitmap(out);
     }
 
-    fn put(&self, value: u64, out: &mut impl Sink) {
-        varint::put(value << 1 | u64::from(!self.bitmap.is_empty()), out);
+    #[inline]
+    fn head(&self, value: u64) -> u64 {
+        value << 1 | u64::from(self.has_bitmap())
+    }
+
+    fn put_bitmap(&self, out: &mut impl Sink) {
         if !self.bitmap.is_empty() {
             varint::put_bytes(self.bitmap, out);
         }

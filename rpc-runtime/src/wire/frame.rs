@@ -33,10 +33,13 @@ impl FrameDecoder {
         input: &mut &'a [u8],
         finished: &'b mut Vec<u8>,
     ) -> Result<Option<&'b [u8]>, WireError> {
-        if self.partial.is_empty()
-            && let Some(frame) = self.whole(input)
-        {
-            return Ok(Some(frame));
+        if self.partial.is_empty() {
+            if let Some(frame) = self.whole(input) {
+                return Ok(Some(frame));
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
         }
         self.next_slowly(input, finished)
     }
@@ -51,6 +54,9 @@ impl FrameDecoder {
         debug_assert!(self.partial.is_empty(), "a kept frame comes first");
         if let Some(frame) = self.whole(input) {
             return Ok(Some(frame));
+        }
+        if input.is_empty() {
+            return Ok(None);
         }
         self.next_measured(input)
     }

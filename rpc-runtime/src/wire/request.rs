@@ -100,12 +100,21 @@ impl RequestHeader<'_> {
     }
 }
 
-/// Appends the whole frame of a first send that says nothing but its number, its method and its
-/// arguments, if it is short; else appends nothing.
+/// Appends the whole frame of a first send that says nothing but its number, its method, up to which
+/// call the client has its answers, and its arguments, if it is short; else appends nothing.
 #[inline]
-pub(crate) fn put_usual(seq: Seq, method: MethodId, arguments: &[u8], out: &mut Vec<u8>) -> bool {
-    let mut head = ShortHead::new(kind::REQUEST);
-    head.varint(seq.0) && head.small(method.0.into()) && head.put(arguments, out)
+pub(crate) fn put_usual(
+    seq: Seq,
+    method: MethodId,
+    watermark: Option<Seq>,
+    arguments: &[u8],
+    out: &mut Vec<u8>,
+) -> bool {
+    let mut head = ShortHead::new(kind::REQUEST | if watermark.is_some() { HAS_ACK } else { 0 });
+    head.varint(seq.0)
+        && head.small(method.0.into())
+        && watermark.is_none_or(|watermark| head.small(Ack::new(watermark, &[]).beside(seq)))
+        && head.put(arguments, out)
 }
 
 impl<'a> ClientFrame<'a> {
@@ -231,24 +240,29 @@ mod tests {
     fn a_usual_request_is_as_any() {
         let usual = [(1, 0, 0), (5_000_000, 3, 90), (9, 0x7f, 90)];
         let unusual = [(1 << 40, 3, 90), (9, 0x80, 90), (9, 9, 500)];
+        let in_flight = [None, Some(0), Some(8), Some(63), Some(64)];
         for (seq, method, size) in usual.into_iter().chain(unusual) {
-            let (seq, method, arguments) = (Seq(seq), MethodId(method), vec![7; size]);
-            let header = RequestHeader {
-                seq,
-                attempt: Attempt::FIRST,
-                age: Duration::ZERO,
-                method,
-                ack: None,
-                deadline: None,
-                trace: None,
-                settle: false,
-            };
-            let (mut any, mut short) = (Vec::new(), Vec::new());
-            header.put(&arguments, &mut any);
-            if put_usual(seq, method, &arguments, &mut short) {
-                assert_eq!(short, any);
-            } else {
-                assert!(short.is_empty() && (size > 100 || seq.0 > 1 << 28 || method.0 >= 0x80));
+            for in_flight in in_flight.into_iter().filter(|known| known.is_none_or(|n| n < seq)) {
+                let (seq, method, arguments) = (Seq(seq), MethodId(method), vec![7; size]);
+                let watermark = in_flight.map(|in_flight| Seq(seq.0 - in_flight));
+                let header = RequestHeader {
+                    seq,
+                    attempt: Attempt::FIRST,
+                    age: Duration::ZERO,
+                    method,
+                    ack: watermark.map(|watermark| Ack::new(watermark, &[])),
+                    deadline: None,
+                    trace: None,
+                    settle: false,
+                };
+                let (mut any, mut short) = (Vec::new(), Vec::new());
+                header.put(&arguments, &mut any);
+                if put_usual(seq, method, watermark, &arguments, &mut short) {
+                    assert_eq!(short, any);
+                } else {
+                    let is_long = size > 100 || seq.0 > 1 << 28 || method.0 >= 0x80;
+                    assert!(short.is_empty() && (is_long || in_flight == Some(64)));
+                }
             }
         }
     }

@@ -184,8 +184,8 @@ impl Core {
         let needs_ack = end.acked != Some(watermark) && kept(Rule::AcksHitchhike);
         let deadline = self.timeouts.deadline_to_send(left);
         let was_empty = end.out.is_empty();
-        let is_usual = !needs_ack && deadline.is_none();
-        if !(is_usual && put_usual(seq, method, &arguments, &mut end.out)) {
+        let ack = needs_ack.then_some(watermark);
+        if !(deadline.is_none() && put_usual(seq, method, ack, &arguments, &mut end.out)) {
             let header = RequestHeader {
                 seq,
                 attempt: Attempt::FIRST,

@@ -104,16 +104,29 @@ impl<R> CallTable<R> {
     pub(crate) fn handle_ack(&mut self, ack: Ack<'_>) {
         if self.base < ack.watermark {
             let known = (self.slots.len() as u64).min(ack.watermark.0 - self.base.0);
-            let mut slots = std::mem::take(&mut self.slots);
-            slots.drain(..known as usize).for_each(|slot| self.release(slot));
-            self.slots = slots;
+            self.release_first(known as usize);
             self.base = ack.watermark;
+        }
+        if !ack.has_bitmap() {
+            return;
         }
         for seq in ack.above() {
             let Some(slot) = self.slot_mut(seq) else { break };
             let slot = std::mem::replace(slot, Slot::Acked);
             self.release(slot);
         }
+    }
+
+    /// Lets go of the oldest calls.
+    fn release_first(&mut self, count: usize) {
+        if count == 1 {
+            // Of a client with one call in flight. To drain a list of one is dear.
+            let slot = self.slots.pop_front();
+            return slot.into_iter().for_each(|slot| self.release(slot));
+        }
+        let mut slots = std::mem::take(&mut self.slots);
+        slots.drain(..count).for_each(|slot| self.release(slot));
+        self.slots = slots;
     }
 
     /// The session has been quiet for a while: gives back what only traffic needs.

@@ -59,21 +59,25 @@ impl<S: Service> DeferredAnswers<S> {
         self.waiting.push_back(Waiting { seq, run, answer });
     }
 
-    /// Answers the calls that have become durable; wakes for the next of them.
+    /// Answers the calls that have become durable; wakes for the next of them. Says whether there were
+    /// any.
     pub(super) fn poll_ended(
         &mut self,
         context: &mut Context<'_>,
         server: &Shared<S>,
         session: &Session,
-    ) {
+    ) -> bool {
+        let mut has_answered = false;
         while let Some(first) = self.waiting.front() {
             let wait = self.first.get_or_insert_with(|| first.answer.ended());
             if Pin::new(wait).poll(context).is_pending() {
-                return;
+                break;
             }
             self.first = None;
             session.with(|state| self.finish_ended(server, state));
+            has_answered = true;
         }
+        has_answered
     }
 
     /// Has the calls answered without the connection, which has ended: their retries on another one

@@ -24,18 +24,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::Sleep;
 
 use self::batch::Batch;
 use self::deferred::DeferredAnswers;
 use super::Shared;
 use super::execute::{Backing, Job, PlainEnd, PlainJob, Ran};
-use super::sessions::Session;
+use super::sessions::{Run, Session, State};
 use super::stats::Tally;
 use crate::id::Identity;
 use crate::io_buffer::{self, READ_BYTES};
-use crate::protocol::server::Agreement;
+use crate::outgoing::Outgoing;
+use crate::protocol::server::{Agreement, Duty};
 use crate::service::Service;
 use crate::store::Store;
 use crate::time::{Time, WallClock, WallTime};
@@ -82,9 +83,9 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
     agreement: Agreement,
     io: Box<dyn Io>,
     decoder: FrameDecoder,
-    /// What is being written, from `written` on.
-    writing: Vec<u8>,
-    written: usize,
+    outgoing: Outgoing,
+    /// The peer takes responses so slowly that no more requests are read from it.
+    is_choked: bool,
     timer: Option<Pin<Box<Sleep>>>,
     timer_at: Time,
     /// Where calls are polled first; reused for every call that ends at once.
@@ -124,8 +125,8 @@ where
             agreement,
             io,
             decoder,
-            writing: Vec::new(),
-            written: 0,
+            outgoing: Outgoing::new(),
+            is_choked: false,
             timer: None,
             timer_at: Time::NEVER,
             stage: Box::pin(None),
@@ -156,55 +157,78 @@ where
         (ended, self.io)
     }
 
+    /// Reads first, since that is what it mostly was woken for; then writes what came of it.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
-        for _ in 0..ROUNDS_PER_WAKE_UP {
-            if let Err(ended) = self.handle_turn(context) {
-                return Poll::Ready(ended);
+        for round in 0..ROUNDS_PER_WAKE_UP {
+            let read = if self.is_choked { None } else { Some(self.poll_read(context)) };
+            match read {
+                Some(Poll::Ready(Err(ended))) => return Poll::Ready(ended),
+                Some(Poll::Ready(Ok(()))) => {}
+                Some(Poll::Pending) if round > 0 => return Poll::Pending,
+                // The table, the timer or the store has woken it.
+                Some(Poll::Pending) | None => {
+                    if let Err(ended) = self.handle_wake_up(context) {
+                        return Poll::Ready(ended);
+                    }
+                }
             }
             match self.poll_write(context) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => self.is_choked = false,
                 Poll::Ready(Err(_)) => return Poll::Ready(Ended::Disconnected),
-                Poll::Pending if self.is_choked() => return Poll::Pending,
-                Poll::Pending => {}
+                Poll::Pending => self.is_choked = self.has_too_much_output(),
             }
             if self.is_drained() {
                 return Poll::Ready(Ended::Drained);
             }
-            if let Err(ended) = ready!(self.poll_read(context)) {
-                return Poll::Ready(ended);
+            if self.is_choked || read.is_some_and(|read| read.is_pending()) {
+                return Poll::Pending;
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Once per round: register for output, pass the time, do what the table asks for.
-    fn handle_turn(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
+    /// Something but the peer has woken the connection.
+    fn handle_wake_up(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
         let timer_fired = match &mut self.timer {
             Some(timer) if self.timer_at < Time::NEVER => timer.as_mut().poll(context).is_ready(),
             _ => false,
         };
+        self.deferred.poll_ended(context, &self.server, &self.session);
+        let due = timer_fired.then(|| self.server.clock.now());
+        let session = Arc::clone(&self.session);
+        let turn = self.take_turn(&mut session.lock(), context, due)?;
+        self.carry_out_turn(turn, context);
+        Ok(())
+    }
+
+    /// Registers for output, tells the time if it is `due`, and takes what the table asks for.
+    fn take_turn(
+        &mut self,
+        state: &mut State,
+        context: &Context<'_>,
+        due: Option<Time>,
+    ) -> Result<Turn, Ended> {
+        if !state.register(self.number, context.waker()) {
+            return Err(Ended::Superseded);
+        }
+        if let Some(now) = due {
+            self.timer_at = Time::NEVER;
+            state.table.handle_timeout(now);
+        }
         let mut duties = Vec::new();
-        let next = {
-            let mut state = self.session.lock();
-            if !state.register(self.number, context.waker()) {
-                return Err(Ended::Superseded);
-            }
-            if timer_fired {
-                self.timer_at = Time::NEVER;
-                state.table.handle_timeout(self.server.clock.now());
-            }
-            while let Some(duty) = state.next_duty(&self.server.counters) {
-                duties.push(duty);
-            }
-            state.table.poll_timeout()
-        };
-        for duty in duties {
+        while let Some(duty) = state.next_duty(&self.server.counters) {
+            duties.push(duty);
+        }
+        self.outgoing.take(|bytes| state.table.poll_transmit(bytes));
+        Ok(Turn { duties, next: state.table.poll_timeout() })
+    }
+
+    fn carry_out_turn(&mut self, turn: Turn, context: &mut Context<'_>) {
+        for duty in turn.duties {
             self.server.perform(&self.session, duty);
         }
-        self.arm(next, context);
-        self.deferred.poll_ended(context, &self.server, &self.session);
-        Ok(())
+        self.arm(turn.next, context);
     }
 
     /// Sets the timer if it must fire earlier than it would. One that fires too early does no harm.
@@ -258,6 +282,9 @@ where
         // What of the batch was left when answers were written last.
         let mut unwritten = bytes.len();
         let mut state = session.lock();
+        if !state.is_current(self.number) {
+            return Err(Ended::Superseded);
+        }
         state.note_traffic(moment.now);
         let mut next = self.decoder.next(&mut input, &mut finished);
         let ended = loop {
@@ -272,6 +299,7 @@ where
                         state = self.carry_out(context, &session, state, &moment, &mut batch);
                         if is_time_to_write(bytes, unwritten, input) {
                             unwritten = input.len();
+                            self.outgoing.take(|bytes| state.table.poll_transmit(bytes));
                             drop(state);
                             if let Poll::Ready(Err(_)) = self.poll_write(context) {
                                 return Err(Ended::Disconnected);
@@ -290,38 +318,37 @@ where
             next = self.decoder.next_lent(&mut input);
         };
         // However the connection ends, what was admitted is run: its retry would wait for it.
-        drop(self.carry_out(context, &session, state, &moment, &mut batch));
+        let mut state = self.carry_out(context, &session, state, &moment, &mut batch);
         batch.put();
-        ended
+        let due = Some(moment.now).filter(|now| *now >= self.timer_at);
+        let turn = ended.and_then(|()| self.take_turn(&mut state, context, due));
+        drop(state);
+        self.carry_out_turn(turn?, context);
+        if self.deferred.poll_ended(context, &self.server, &self.session) {
+            self.outgoing.note_more();
+        }
+        Ok(())
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         loop {
-            if self.written == self.writing.len() {
-                self.writing.clear();
-                self.written = 0;
-                io_buffer::shed(&mut self.writing);
-                if !self.session.with(|state| state.table.poll_transmit(&mut self.writing)) {
-                    return Poll::Ready(Ok(()));
-                }
+            ready!(self.outgoing.poll_write(&mut self.io, context))?;
+            if !self.outgoing.is_stale() {
+                return Poll::Ready(Ok(()));
             }
-            let rest = &self.writing[self.written..];
-            match ready!(Pin::new(&mut self.io).poll_write(context, rest))? {
-                0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
-                count => self.written += count,
-            }
+            let mut state = self.session.lock();
+            self.outgoing.take(|bytes| state.table.poll_transmit(bytes));
         }
     }
 
-    /// Whether the peer takes responses so slowly that no more requests are read from it.
-    fn is_choked(&self) -> bool {
+    fn has_too_much_output(&self) -> bool {
         let waiting = self.session.with(|state| state.table.output_len());
         waiting > self.server.config.max_output_bytes
     }
 
     fn is_drained(&self) -> bool {
         self.server.draining.load(Ordering::Acquire)
-            && self.written == self.writing.len()
+            && self.outgoing.is_written()
             && self.session.with(|state| state.table.running() == 0 && !state.table.has_output())
     }
 }
@@ -333,6 +360,13 @@ fn is_time_to_write(batch: &[u8], unwritten: usize, left: &[u8]) -> bool {
     batch.len() < READ_BYTES
         && ANSWERED * (unwritten - left.len()) >= batch.len()
         && LEFT * left.len() >= batch.len()
+}
+
+/// What a connection is to do for its table.
+struct Turn {
+    duties: Vec<Duty<Run>>,
+    /// When the table wants to be told the time.
+    next: Time,
 }
 
 /// When a batch of frames came in: each clock is read once for all of them, the wall clock only if

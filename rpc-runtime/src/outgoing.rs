@@ -1,0 +1,132 @@
+//! What a connection has taken from its core and writes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite as _;
+
+use crate::io_buffer;
+use crate::transport::Io;
+
+/// Bytes on their way out. Whoever fills them is asked once for all that there is, together with
+/// whatever else is asked of it, and not once more to hear that this was all.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    bytes: Vec<u8>,
+    /// They are written up to here.
+    written: usize,
+    /// Whether there may be more that nobody will tell of.
+    is_stale: bool,
+}
+
+impl Outgoing {
+    /// Nothing yet; there may be something.
+    pub(crate) fn new() -> Outgoing {
+        Outgoing { bytes: Vec::new(), written: 0, is_stale: true }
+    }
+
+    /// Lets `fill` put what there is into an empty buffer, unless something is still to be written.
+    /// Whatever comes up later must be told of by waking the connection. Says whether there is something
+    /// to write.
+    #[inline]
+    pub(crate) fn take(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+        self.is_stale = !self.is_written();
+        if self.is_stale {
+            return true;
+        }
+        self.bytes.clear();
+        self.written = 0;
+        io_buffer::shed(&mut self.bytes);
+        fill(&mut self.bytes)
+    }
+
+    /// There may be more, of which nobody will tell.
+    #[inline]
+    pub(crate) fn note_more(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// Whether [`take`](Outgoing::take) might find more than it did.
+    #[inline]
+    pub(crate) fn is_stale(&self) -> bool {
+        self.is_stale
+    }
+
+    /// Whether all that was taken is written.
+    #[inline]
+    pub(crate) fn is_written(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    /// Writes what was taken.
+    #[inline]
+    pub(crate) fn poll_write(
+        &mut self,
+        io: &mut Box<dyn Io>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        while !self.is_written() {
+            let rest = &self.bytes[self.written..];
+            match ready!(Pin::new(&mut *io).poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    /// Fills in the next word, if there is one.
+    fn words(words: &mut Vec<&str>) -> impl FnMut(&mut Vec<u8>) -> bool {
+        |bytes| {
+            let next = words.pop().unwrap_or_default();
+            bytes.extend_from_slice(next.as_bytes());
+            !next.is_empty()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_is_written_before_more_is_taken() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut io: Box<dyn Io> = Box::new(near);
+        let context = &mut Context::from_waker(Waker::noop());
+        let mut left = vec!["second", "first"];
+        let mut outgoing = Outgoing::new();
+        assert!(outgoing.is_stale() && outgoing.is_written());
+        assert!(outgoing.take(words(&mut left)));
+        assert!(!outgoing.is_stale(), "it has just been asked for");
+        assert!(outgoing.poll_write(&mut io, context).is_pending(), "the peer takes four bytes");
+        assert!(outgoing.take(words(&mut left)), "there is something to write still");
+        assert!(outgoing.is_stale(), "what there was has not been taken");
+        assert_eq!(left, ["second"]);
+        let mut received = [0; 5];
+        far.read_exact(&mut received[..4]).await.unwrap();
+        assert!(outgoing.poll_write(&mut io, context).is_ready());
+        assert!(outgoing.is_written() && outgoing.is_stale());
+        far.read_exact(&mut received[4..]).await.unwrap();
+        assert_eq!(&received, b"first");
+        assert!(outgoing.take(words(&mut left)));
+        assert!(!outgoing.is_stale() && !outgoing.is_written());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_if_there_is_nothing() {
+        let (near, _far) = tokio::io::duplex(4);
+        let mut io: Box<dyn Io> = Box::new(near);
+        let mut outgoing = Outgoing::new();
+        assert!(!outgoing.take(words(&mut Vec::new())));
+        assert!(outgoing.is_written() && !outgoing.is_stale());
+        let context = &mut Context::from_waker(Waker::noop());
+        assert!(outgoing.poll_write(&mut io, context).is_ready());
+        outgoing.note_more();
+        assert!(outgoing.is_stale());
+    }
+}
