@@ -14,7 +14,8 @@ use super::generation::Lsn;
 use super::layout;
 use super::recent::Recent;
 use super::snapshot::Snapshot;
-use super::state::{Documents, Recorded};
+use super::state::Recorded;
+use super::young::Documents;
 use crate::id::{ClientId, Seq};
 use crate::store::sessions::Session;
 

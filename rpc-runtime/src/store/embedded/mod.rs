@@ -34,6 +34,7 @@
 //! | `error.rs` | [`OpenError`], and why an open store fails |
 //! | `open.rs` | opening: the directory, its lock, a new file, what is loaded |
 //! | `state.rs` | what the lock guards, and the rules for changing it |
+//! | `young.rs` | the documents that are not in the tree |
 //! | `recent.rs` | a record in memory |
 //! | `results.rs` | where longer recorded results lie in memory |
 //! | `shared.rs` | the lock, and the hand-over between callers and the two threads |
@@ -61,6 +62,7 @@ mod shared;
 mod snapshot;
 mod state;
 mod writer;
+mod young;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -18,14 +18,13 @@ use super::log::{Frame, Log};
 use super::recent::Recent;
 use super::results::Results;
 use super::snapshot::Snapshot;
+use super::young::{Document, Documents, Young};
 use crate::id::{CallId, ClientId, Seq};
 use crate::rule::{Rule, kept};
 use crate::store::flush::{Flush, FlushError};
 use crate::store::records::Records;
-use crate::store::sessions::{Record, Sessions, Settled, settle};
-use crate::store::{
-    CallRef, Commit, DocKey, Encoded, HashMap, Outcome, ReadVersion, Refusal, Version, Write,
-};
+use crate::store::sessions::{Record, Session, Sessions, Settled, settle};
+use crate::store::{CallRef, Commit, DocKey, Outcome, ReadVersion, Refusal, Version, Write};
 
 /// How large a frame may have grown and be used again: more than a disk is given at once, mostly.
 const MAX_SPARE: usize = 1 << 20;
@@ -59,26 +58,6 @@ pub(super) struct State {
     pub(super) closing: bool,
     /// Whether the writer thread has ended.
     pub(super) writer_ended: bool,
-}
-
-/// Documents that are not in the tree; a deletion is one too.
-pub(super) type Documents = HashMap<DocKey, Document>;
-
-/// The newest state of a document.
-#[derive(Debug)]
-pub(super) struct Document {
-    pub(super) version: Version,
-    pub(super) body: Option<Encoded>,
-}
-
-/// What is not in the tree and not on its way into it.
-#[derive(Debug, Default)]
-struct Young {
-    documents: Documents,
-    /// The sessions whose row is to be written, each once.
-    changed: Vec<ClientId>,
-    /// The sessions whose rows are to go.
-    closed: Vec<ClientId>,
 }
 
 /// What the checkpoint thread does.
@@ -194,6 +173,9 @@ impl State {
         commit: &mut Commit,
         permits: usize,
     ) -> Result<Applied, FailureCause> {
+        if let Some(applied) = self.apply_usual(commit, permits) {
+            return Ok(applied);
+        }
         match self.judge(&commit.call)? {
             _ if !kept(Rule::CheckIdAtCommit) => {}
             Verdict::New => {}
@@ -204,6 +186,31 @@ impl State {
             None if kept(Rule::CompareReads) => Ok(Applied::Conflict),
             _ => Ok(self.commit(commit, permits)),
         }
+    }
+
+    /// Applies what most commits are: a new call's change of the one document that it has read, and that
+    /// was written since the last checkpoint. It does what [`apply`](State::apply) would, and looks for
+    /// the session and for the document once.
+    fn apply_usual(&mut self, commit: &mut Commit, permits: usize) -> Option<Applied> {
+        let Commit { call, reads, writes, result } = commit;
+        let ([read], [write]) = (&reads[..], &writes[..]) else { return None };
+        let session = self.sessions.admit_mut(call).ok()?;
+        let may_be_known =
+            call.id.seq <= session.kept.filed || session.kept.recent.get(call.id.seq).is_some();
+        if may_be_known || !matches!(settle(call, None), Settled::New) || read.key != write.key {
+            return None;
+        }
+        let document = self.young.documents.get_mut(&write.key)?;
+        if !read.still_holds(document.present()) {
+            return None;
+        }
+        self.active.permits += permits;
+        frame::put_commit(&mut self.active.frame, call, result, writes);
+        let lsn = self.active.next();
+        document.replace(Version(lsn.0), &mut writes[0].body);
+        let recent = Recent::new(lsn, call.hash, result, &mut self.results);
+        record(session, &mut self.young.changed, call.id, call.watermark, recent);
+        Some(Applied::Committed(Arc::clone(&self.active.span.flush)))
     }
 
     /// Compares what was read with what is there now.
@@ -221,7 +228,7 @@ impl State {
             let current = match self.recent(&read.key) {
                 Some(document) => {
                     newest = newest.max(document.version);
-                    document.body.as_ref().map(|_| document.version)
+                    document.present()
                 }
                 // What was read in this very snapshot is still so: a change would be recent.
                 None if self.snapshot.is_that_of(read) => continue,
@@ -253,7 +260,7 @@ impl State {
         if let Some(session) = self.sessions.get(client) {
             frame::put_session(&mut self.active.frame, client, session);
         }
-        self.young.note(&mut self.sessions, client);
+        self.note_changed(client);
         Arc::clone(&self.active.span.flush)
     }
 
@@ -387,7 +394,7 @@ impl State {
                     if kept(Rule::NeverReuseClientIds) {
                         self.sessions.given_out(client);
                     }
-                    self.young.note(&mut self.sessions, client);
+                    self.note_changed(client);
                 }
                 Change::Closed(client) => {
                     self.sessions.remove(client);
@@ -445,47 +452,45 @@ impl State {
         Applied::Committed(Arc::clone(&self.active.span.flush))
     }
 
+    fn note_changed(&mut self, client: ClientId) {
+        if let Some(session) = self.sessions.get_mut(client) {
+            note_changed(session, &mut self.young.changed, client);
+        }
+    }
+
     /// Takes over what was written, and leaves there what was before.
     fn insert(&mut self, id: CallId, watermark: Seq, recent: Recent, writes: &mut [Write]) {
         let version = Version(recent.lsn.0);
         for write in writes {
             self.young.put(version, write);
         }
-        let Some(session) = self.sessions.get_mut(id.client) else { return };
-        session.kept.recent.insert(id.seq, recent);
-        if session.acknowledge(watermark) {
-            session.kept.recent.forget_below(session.watermark);
-        }
-        if !session.kept.changed {
-            session.kept.changed = true;
-            self.young.changed.push(id.client);
+        if let Some(session) = self.sessions.get_mut(id.client) {
+            record(session, &mut self.young.changed, id, watermark, recent);
         }
     }
 }
 
-impl Young {
-    /// Takes over what was written, and leaves there what was before.
-    fn put(&mut self, version: Version, Write { key, body }: &mut Write) {
-        match self.documents.get_mut(key) {
-            Some(document) => {
-                document.version = version;
-                std::mem::swap(&mut document.body, body);
-            }
-            None => {
-                let document = Document { version, body: body.take() };
-                self.documents.insert(key.clone(), document);
-            }
-        }
+/// Has a session's row written.
+fn note_changed(session: &mut Session<Recorded>, changed: &mut Vec<ClientId>, client: ClientId) {
+    if !session.kept.changed {
+        session.kept.changed = true;
+        changed.push(client);
     }
+}
 
-    /// Notes that a session's row is to be written.
-    fn note(&mut self, sessions: &mut Sessions<Recorded>, client: ClientId) {
-        let Some(session) = sessions.get_mut(client) else { return };
-        if !session.kept.changed {
-            session.kept.changed = true;
-            self.changed.push(client);
-        }
+/// Keeps a call's record, and what the call acknowledges.
+fn record(
+    session: &mut Session<Recorded>,
+    changed: &mut Vec<ClientId>,
+    id: CallId,
+    watermark: Seq,
+    recent: Recent,
+) {
+    session.kept.recent.insert(id.seq, recent);
+    if session.acknowledge(watermark) {
+        session.kept.recent.forget_below(session.watermark);
     }
+    note_changed(session, changed, id.client);
 }
 
 impl Recorded {
