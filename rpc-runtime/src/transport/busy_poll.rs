@@ -1,4 +1,5 @@
-//! Plain TCP whose answers are waited for by asking the socket, not the operating system's sleep.
+//! Plain TCP at which what comes next is waited for by asking the socket, not in the operating system's
+//! sleep.
 
 use std::io::{self, ErrorKind, Read as _};
 use std::pin::Pin;
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::{Connector, Io, TransportFuture};
+use super::tcp::{self, TcpAcceptor};
+use super::{Accepted, Connector, Io, Listener, TransportFuture};
+use crate::id::Identity;
 
 /// Connects over plain TCP as [`Tcp`](super::Tcp) does, and once it has written asks the socket again
 /// and again for the answer, for as long as it was told, before it sleeps.
@@ -47,15 +50,62 @@ impl BusyPolledTcp {
 impl Connector for BusyPolledTcp {
     fn connect<'a>(&'a self, address: &'a str) -> TransportFuture<'a, Box<dyn Io>> {
         Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            // Tokio reads only when it was told that there is something; the other handle of the same
-            // socket asks.
-            let asked = stream.into_std()?;
-            let stream = TcpStream::from_std(asked.try_clone()?)?;
-            let limit = self.limit;
-            Ok(Box::new(BusyPolled { stream, asked, limit, awaits_answer: false }) as Box<dyn Io>)
+            let stream = tcp::connect(address).await?;
+            Ok(Box::new(BusyPolled::new(stream, self.limit)?) as Box<dyn Io>)
         })
+    }
+}
+
+/// Takes connections as a [`TcpAcceptor`] does; on each of them, once answers are written, the server
+/// asks the socket again and again for the next request, for as long as it was told, before it sleeps.
+///
+/// The counterpart of [`BusyPolledTcp`], at the same price: **the thread does nothing else meanwhile**,
+/// so each answer on one connection may hold up the others of its thread by the limit. It is for a
+/// server with a thread for each of a few clients, which ask again as soon as they are answered.
+///
+/// ```
+/// # #[rpc::service] pub trait Hello { async fn hello(&self, name: String) -> String; }
+/// # struct Greeter;
+/// # impl Hello for Greeter { async fn hello(&self, name: String) -> String { name } }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use rpc::transport::{BusyPolledAcceptor, TcpAcceptor};
+///
+/// let store = Arc::new(rpc::store::MemoryStore::new());
+/// let acceptor = TcpAcceptor::bind("127.0.0.1:0").await?;
+/// let server = rpc::Server::builder(HelloServer::new(Greeter), store)
+///     .listen_on(BusyPolledAcceptor::new(acceptor, Duration::from_micros(50)));
+/// # let _ = server;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct BusyPolledAcceptor {
+    acceptor: TcpAcceptor,
+    limit: Duration,
+}
+
+impl BusyPolledAcceptor {
+    /// Asks each socket for at most `limit` after each write: a little more than a client takes to ask
+    /// again.
+    #[must_use]
+    pub fn new(acceptor: TcpAcceptor, limit: Duration) -> BusyPolledAcceptor {
+        BusyPolledAcceptor { acceptor, limit }
+    }
+}
+
+impl Listener for BusyPolledAcceptor {
+    fn accept(&mut self) -> TransportFuture<'_, Accepted> {
+        Box::pin(async move {
+            let (stream, peer) = self.acceptor.accept_stream().await?;
+            let io = Box::new(BusyPolled::new(stream, self.limit)?);
+            Ok(Accepted { io, identity: Identity::anonymous(), peer })
+        })
+    }
+
+    fn address(&self) -> String {
+        self.acceptor.address()
     }
 }
 
@@ -64,12 +114,20 @@ struct BusyPolled {
     /// The same socket; it does not block.
     asked: std::net::TcpStream,
     limit: Duration,
-    /// Something was written since something was read.
-    awaits_answer: bool,
+    /// Something was written since something was read: it is the peer's turn.
+    awaits_peer: bool,
 }
 
 impl BusyPolled {
-    /// Asks until there is an answer or the limit has passed.
+    fn new(stream: TcpStream, limit: Duration) -> io::Result<BusyPolled> {
+        // Tokio reads only when it was told that there is something; the other handle of the same
+        // socket asks.
+        let asked = stream.into_std()?;
+        let stream = TcpStream::from_std(asked.try_clone()?)?;
+        Ok(BusyPolled { stream, asked, limit, awaits_peer: false })
+    }
+
+    /// Asks until there is something or the limit has passed.
     fn ask(&mut self, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let until = Instant::now() + self.limit;
         loop {
@@ -97,8 +155,8 @@ impl AsyncRead for BusyPolled {
     ) -> Poll<io::Result<()>> {
         // First: so that the task is woken if nobody asks, or asks in vain.
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if polled.is_pending() && self.awaits_answer {
-            self.awaits_answer = false;
+        if polled.is_pending() && self.awaits_peer {
+            self.awaits_peer = false;
             return self.ask(buffer);
         }
         polled
@@ -112,7 +170,7 @@ impl AsyncWrite for BusyPolled {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.awaits_answer |= polled.is_ready();
+        self.awaits_peer |= polled.is_ready();
         polled
     }
 

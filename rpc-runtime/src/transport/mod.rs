@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the traits [`Connector`] and [`Listener`] |
 //! | `tcp.rs` | plain TCP, whose peers are anonymous |
-//! | `busy_poll.rs` | [`BusyPolledTcp`], which asks the socket before it sleeps |
+//! | `busy_poll.rs` | [`BusyPolledTcp`] and [`BusyPolledAcceptor`], which ask the socket before they sleep |
 //! | `in_process.rs` | [`InProcess`], a network within the process, for tests |
 //!
 //! A transport that authenticates its peers (TLS with client certificates) is one more file here:
@@ -23,7 +23,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use self::busy_poll::BusyPolledTcp;
+pub use self::busy_poll::{BusyPolledAcceptor, BusyPolledTcp};
 pub use self::in_process::{InProcess, InProcessListener};
 pub use self::tcp::{Tcp, TcpAcceptor};
 use crate::id::Identity;

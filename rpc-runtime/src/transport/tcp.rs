@@ -13,11 +13,7 @@ pub struct Tcp;
 
 impl Connector for Tcp {
     fn connect<'a>(&'a self, address: &'a str) -> TransportFuture<'a, Box<dyn Io>> {
-        Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as Box<dyn Io>)
-        })
+        Box::pin(async move { Ok(Box::new(connect(address).await?) as Box<dyn Io>) })
     }
 }
 
@@ -33,6 +29,20 @@ impl TcpAcceptor {
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpAcceptor> {
         TcpListener::bind(address).await.map(TcpAcceptor)
     }
+
+    /// The next connection, and where it comes from.
+    pub(super) async fn accept_stream(&mut self) -> io::Result<(TcpStream, String)> {
+        let (stream, peer) = self.0.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, peer.to_string()))
+    }
+}
+
+/// A connection that sends what it is given at once.
+pub(super) async fn connect(address: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 impl From<TcpListener> for TcpAcceptor {
@@ -44,10 +54,8 @@ impl From<TcpListener> for TcpAcceptor {
 impl Listener for TcpAcceptor {
     fn accept(&mut self) -> TransportFuture<'_, Accepted> {
         Box::pin(async move {
-            let (stream, peer) = self.0.accept().await?;
-            stream.set_nodelay(true)?;
-            let identity = Identity::anonymous();
-            Ok(Accepted { io: Box::new(stream), identity, peer: peer.to_string() })
+            let (stream, peer) = self.accept_stream().await?;
+            Ok(Accepted { io: Box::new(stream), identity: Identity::anonymous(), peer })
         })
     }
 

@@ -16,7 +16,7 @@ pub(crate) enum Contender {
     Plain,
     /// The same, with arguments that are lent (`&str`) instead of owned.
     PlainLent,
-    /// The plain method, with a client that asks its socket before it sleeps.
+    /// The plain method; both ends ask their sockets before they sleep.
     PlainBusyPolled,
     /// This system: a write on the memory store, with everything that exactly-once needs.
     WriteMemory,
@@ -63,10 +63,10 @@ pub(crate) async fn serve(contender: Contender) -> Result<(), Box<dyn Error>> {
     match contender {
         Contender::Plain
         | Contender::PlainLent
-        | Contender::PlainBusyPolled
         | Contender::WriteMemory
-        | Contender::WriteJournalled => ours::serve(false).await,
-        Contender::WriteEmbedded => ours::serve(true).await,
+        | Contender::WriteJournalled => ours::serve().await,
+        Contender::PlainBusyPolled => ours::serve_busy_polled().await,
+        Contender::WriteEmbedded => ours::serve_durable().await,
         Contender::WriteWithoutIds => without_ids::serve().await,
         Contender::Limit | Contender::LimitNoTasks => limit::serve().await,
         Contender::LimitWrite => limit_write::serve().await,

@@ -1,11 +1,11 @@
 //! Real sockets: a client that asks its socket for answers gets the same ones as any other, whether
-//! they come while it asks, later, or with others.
+//! they come while it asks, later, or with others; and so does one of a server that asks for requests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rpc::store::MemoryStore;
-use rpc::transport::BusyPolledTcp;
+use rpc::transport::{BusyPolledAcceptor, BusyPolledTcp, TcpAcceptor};
 use rpc::{Client, Server, Tx};
 use tokio::sync::Notify;
 
@@ -34,22 +34,26 @@ impl Desk for Clerk {
     }
 }
 
-async fn desk(limit: Duration) -> (DeskClient, Arc<Notify>) {
+/// A desk whose clients ask for this long, and whose server for that long.
+async fn desk(client: Duration, server: Duration) -> (DeskClient, Arc<Notify>) {
     let bell = Arc::new(Notify::new());
+    let acceptor = TcpAcceptor::bind("127.0.0.1:0").await.unwrap();
     let server =
-        Server::builder(DeskServer::new(Clerk(bell.clone())), Arc::new(MemoryStore::new()));
-    let server = server.bind("127.0.0.1:0").await.unwrap();
+        Server::builder(DeskServer::new(Clerk(bell.clone())), Arc::new(MemoryStore::new()))
+            .listen_on(BusyPolledAcceptor::new(acceptor, server));
     let address = server.address();
     tokio::spawn(server.serve());
-    let connecting = Client::builder().connector(BusyPolledTcp::new(limit));
+    let connecting = Client::builder().connector(BusyPolledTcp::new(client));
     (connecting.connect([address]).await.unwrap(), bell)
 }
 
 /// However long it asks: not at all, less than an answer takes, and more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_are_those_of_their_calls() {
-    for limit in [Duration::ZERO, Duration::from_micros(1), Duration::from_millis(20)] {
-        let (desk, _) = desk(limit).await;
+    let limits = [Duration::ZERO, Duration::from_micros(1), Duration::from_millis(20)];
+    let both = limits.into_iter().flat_map(|client| limits.map(|server| (client, server)));
+    for (client, server) in both {
+        let (desk, _) = desk(client, server).await;
         for number in 0..50 {
             assert_eq!(desk.double(number).await.unwrap(), 2 * number);
             assert_eq!(desk.keep(number).await.unwrap(), number);
@@ -68,10 +72,11 @@ async fn answers_are_those_of_their_calls() {
     }
 }
 
-/// On one thread, what answers can only run once the client has stopped asking.
+/// On one thread, what answers can only run once the client has stopped asking, and the other way
+/// round.
 #[tokio::test]
-async fn a_client_that_asks_in_vain_lets_others_go_on() {
-    let (desk, bell) = desk(Duration::from_micros(100)).await;
+async fn who_asks_in_vain_lets_others_go_on() {
+    let (desk, bell) = desk(Duration::from_micros(100), Duration::from_micros(100)).await;
     let waiting = tokio::spawn({
         let desk = desk.clone();
         async move { desk.wait(7).await }

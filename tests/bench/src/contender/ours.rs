@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc::store::{EmbeddedConfig, EmbeddedStore, MemoryStore, Store};
+use rpc::transport::{BusyPolledAcceptor, BusyPolledTcp, Listener, TcpAcceptor};
 use rpc::{Call, Client, Server, Tx};
 use serde::{Deserialize, Serialize};
 
@@ -72,14 +73,30 @@ pub(crate) async fn add(tx: &mut Tx, name: &Name, amount: u64) -> Account {
     account
 }
 
-pub(crate) async fn serve(durable: bool) -> Result<(), Box<dyn Error>> {
+/// Serves on the memory store.
+pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
+    serve_over(Arc::new(MemoryStore::new()), listen().await?).await
+}
+
+/// Serves on the embedded store.
+pub(crate) async fn serve_durable() -> Result<(), Box<dyn Error>> {
     let data = tempfile::tempdir()?;
-    let store: Arc<dyn Store> = if durable {
-        Arc::new(EmbeddedStore::open(data.path(), EmbeddedConfig::default())?)
-    } else {
-        Arc::new(MemoryStore::new())
-    };
-    let server = Server::builder(WorkServer::new(Worker), store).bind("127.0.0.1:0").await?;
+    let store = Arc::new(EmbeddedStore::open(data.path(), EmbeddedConfig::default())?);
+    serve_over(store, listen().await?).await
+}
+
+/// Serves on the memory store, and asks its sockets before it sleeps.
+pub(crate) async fn serve_busy_polled() -> Result<(), Box<dyn Error>> {
+    let acceptor = BusyPolledAcceptor::new(listen().await?, ASKS_FOR);
+    serve_over(Arc::new(MemoryStore::new()), acceptor).await
+}
+
+async fn listen() -> std::io::Result<TcpAcceptor> {
+    TcpAcceptor::bind("127.0.0.1:0").await
+}
+
+async fn serve_over(store: Arc<dyn Store>, listener: impl Listener) -> Result<(), Box<dyn Error>> {
+    let server = Server::builder(WorkServer::new(Worker), store).listen_on(listener);
     println!("{}", server.address());
     server.serve().await;
     Ok(())
@@ -98,11 +115,11 @@ pub(crate) async fn connect_journalled(
     Ok((Client::builder().journal(journal).connect([address]).await?, place))
 }
 
-/// Longer than an answer takes when the server is awake.
+/// Longer than the other end takes when it is awake.
 const ASKS_FOR: Duration = Duration::from_micros(50);
 
 pub(crate) async fn connect_busy_polled(address: &str) -> Result<WorkClient, Box<dyn Error>> {
-    let connector = rpc::transport::BusyPolledTcp::new(ASKS_FOR);
+    let connector = BusyPolledTcp::new(ASKS_FOR);
     Ok(Client::builder().connector(connector).connect([address]).await?)
 }
 
