@@ -26,18 +26,17 @@ impl Outgoing {
     }
 
     /// Lets `fill` put what there is into an empty buffer, unless something is still to be written.
-    /// Whatever comes up later must be told of by waking the connection. Says whether there is something
-    /// to write.
+    /// Whatever comes up later must be told of by waking the connection.
     #[inline]
-    pub(crate) fn take(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
+    pub(crate) fn take<T>(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> T) {
         self.is_stale = !self.is_written();
         if self.is_stale {
-            return true;
+            return;
         }
         self.bytes.clear();
         self.written = 0;
         io_buffer::shed(&mut self.bytes);
-        fill(&mut self.bytes)
+        fill(&mut self.bytes);
     }
 
     /// There may be more, of which nobody will tell.
@@ -85,12 +84,8 @@ mod tests {
     use super::*;
 
     /// Fills in the next word, if there is one.
-    fn words(words: &mut Vec<&str>) -> impl FnMut(&mut Vec<u8>) -> bool {
-        |bytes| {
-            let next = words.pop().unwrap_or_default();
-            bytes.extend_from_slice(next.as_bytes());
-            !next.is_empty()
-        }
+    fn words(words: &mut Vec<&str>) -> impl FnOnce(&mut Vec<u8>) {
+        |bytes| bytes.extend_from_slice(words.pop().unwrap_or_default().as_bytes())
     }
 
     #[tokio::test]
@@ -101,11 +96,11 @@ mod tests {
         let mut left = vec!["second", "first"];
         let mut outgoing = Outgoing::new();
         assert!(outgoing.is_stale() && outgoing.is_written());
-        assert!(outgoing.take(words(&mut left)));
+        outgoing.take(words(&mut left));
         assert!(!outgoing.is_stale(), "it has just been asked for");
         assert!(outgoing.poll_write(&mut io, context).is_pending(), "the peer takes four bytes");
-        assert!(outgoing.take(words(&mut left)), "there is something to write still");
-        assert!(outgoing.is_stale(), "what there was has not been taken");
+        outgoing.take(words(&mut left));
+        assert!(outgoing.is_stale(), "there is something to write still: nothing was taken");
         assert_eq!(left, ["second"]);
         let mut received = [0; 5];
         far.read_exact(&mut received[..4]).await.unwrap();
@@ -113,7 +108,7 @@ mod tests {
         assert!(outgoing.is_written() && outgoing.is_stale());
         far.read_exact(&mut received[4..]).await.unwrap();
         assert_eq!(&received, b"first");
-        assert!(outgoing.take(words(&mut left)));
+        outgoing.take(words(&mut left));
         assert!(!outgoing.is_stale() && !outgoing.is_written());
     }
 
@@ -122,7 +117,7 @@ mod tests {
         let (near, _far) = tokio::io::duplex(4);
         let mut io: Box<dyn Io> = Box::new(near);
         let mut outgoing = Outgoing::new();
-        assert!(!outgoing.take(words(&mut Vec::new())));
+        outgoing.take(words(&mut Vec::new()));
         assert!(outgoing.is_written() && !outgoing.is_stale());
         let context = &mut Context::from_waker(Waker::noop());
         assert!(outgoing.poll_write(&mut io, context).is_ready());

@@ -167,12 +167,8 @@ impl Connection<'_> {
             return;
         }
         self.in_flight = state.core.in_flight();
-        let fill = |bytes: &mut Vec<u8>| state.core.poll_transmit(self.order.endpoint, bytes);
-        let has_taken = self.outgoing.take(fill);
+        self.outgoing.take(|bytes| state.core.poll_transmit(self.order.endpoint, bytes));
         self.turn = if state.closed { Turn::Closed } else { Turn::GoOn };
-        if state.closed && has_taken {
-            self.outgoing.note_more();
-        }
     }
 }
 

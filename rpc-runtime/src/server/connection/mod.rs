@@ -278,7 +278,6 @@ where
         let moment = Moment { now, default_deadline: now + deadline, wall: Cell::new(None) };
         let session = Arc::clone(&self.session);
         let (mut input, mut finished) = (bytes, Vec::new());
-        let mut batch = Batch::take();
         // What of the batch was left when answers were written last.
         let mut unwritten = bytes.len();
         let mut state = session.lock();
@@ -286,6 +285,7 @@ where
             return Err(Ended::Superseded);
         }
         state.note_traffic(moment.now);
+        let mut batch = Batch::take();
         let mut next = self.decoder.next(&mut input, &mut finished);
         let ended = loop {
             let frame = match next {
