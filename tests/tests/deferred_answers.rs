@@ -68,8 +68,12 @@ struct Pair {
 
 impl Pair {
     async fn new() -> Pair {
+        Pair::with(EmbeddedConfig::default(), ClientConfig::default()).await
+    }
+
+    async fn with(config: EmbeddedConfig, client: ClientConfig) -> Pair {
         let disk = Disk::default();
-        let store = EmbeddedStore::open_on(disk.tree(), disk.log(), EmbeddedConfig::default());
+        let store = EmbeddedStore::open_on(disk.tree(), disk.log(), config);
         let store = Arc::new(store.expect("the store opens"));
         let server = Server::builder(CountServer::new(Counting), store);
         let server = server.bind("127.0.0.1:0").await.unwrap();
@@ -83,8 +87,8 @@ impl Pair {
         let relayed = relay.local_addr().unwrap().to_string();
         let (cut, cuts) = tokio::sync::mpsc::unbounded_channel();
         tokio::spawn(relay_all(relay, address, cuts));
-        let config = ClientConfig::default().deadline(LONG);
-        let client = rpc::Client::builder().config(config).connect([relayed]).await.unwrap();
+        let client = rpc::Client::builder().config(client.deadline(LONG));
+        let client = client.connect([relayed]).await.unwrap();
         Pair { disk, server: handle, serving, shut_down, client, cut }
     }
 
@@ -156,6 +160,18 @@ async fn what_becomes_durable_after_its_connection_is_gone_is_answered_on_the_ne
     }
     assert_eq!(pair.server.stats().committed, 20);
     assert_eq!(pair.server.stats().replayed_from_record, 0, "the table knew of all of them");
+}
+
+/// It is durable when it is first waited for, and nobody will tell its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_durable_at_once_is_answered_at_once() {
+    // Who is not answered does not ask again, but hangs.
+    let patient = ClientConfig::default().min_timeout(2 * HANGS).max_timeout(2 * HANGS);
+    let pair = Pair::with(EmbeddedConfig::default().sync_where_called(true), patient).await;
+    for value in 1..=20 {
+        let adding = tokio::time::timeout(HANGS, pair.client.add(name(0))).await;
+        assert_eq!(adding.expect("it is answered").expect("the disk works"), value);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

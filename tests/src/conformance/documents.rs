@@ -53,6 +53,21 @@ pub async fn two_writes_from_one_read_conflict(harness: &impl Harness) {
     assert_eq!(now.body.as_deref(), Some(b"1".as_slice()), "the loser wrote nothing");
 }
 
+/// Documents that were written together have one version: to have read the one says nothing of the
+/// other.
+pub async fn a_read_is_compared_with_what_was_read(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let (rate, account) = (key("rate"), key("account"));
+    let together = caller.commit(1).putting(&rate, b"1%").putting(&account, b"0");
+    must_commit(&*store, together).await;
+    let seen = read(&*store, &rate).await;
+    must_commit(&*store, caller.commit(2).putting(&rate, b"2%")).await;
+    let draft = caller.commit(3).reading(&rate, &seen).putting(&account, b"1%");
+    assert_eq!(commit(&*store, draft).await, CommitOutcome::Conflict, "what it read has changed");
+    assert_eq!(body(&*store, &account).await.as_deref(), Some(&b"0"[..]), "nothing was applied");
+}
+
 /// A document that was only read is compared, too.
 pub async fn a_changed_read_is_a_conflict(harness: &impl Harness) {
     let store = harness.open().await;

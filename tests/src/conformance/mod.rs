@@ -102,6 +102,7 @@ macro_rules! conformance_tests {
     ($then:ident $($head:tt)*) => {
         $crate::$then! { $($head)*
             documents: insert_if_absent_has_one_winner, two_writes_from_one_read_conflict,
+                a_read_is_compared_with_what_was_read,
                 a_changed_read_is_a_conflict, an_absence_that_ended_is_a_conflict,
                 a_presence_that_ended_is_a_conflict, a_deleted_and_reinserted_document_conflicts,
                 an_absence_that_came_back_is_no_conflict, a_blind_write_never_conflicts,
@@ -111,7 +112,8 @@ macro_rules! conformance_tests {
                 a_deletion_takes_no_records_with_it;
             records: a_retry_gets_the_success, a_retry_gets_the_business_error,
                 a_retry_gets_the_abort, a_retry_after_a_reopen_gets_the_result,
-                a_delayed_first_run_gets_the_record, the_record_wins_over_a_conflict,
+                a_delayed_first_run_gets_the_record,
+                a_delayed_first_run_gets_the_record_after_a_reopen, the_record_wins_over_a_conflict,
                 an_abort_that_wins_stops_the_run, an_abort_that_loses_gets_the_result,
                 an_unknown_call_is_unknown, a_conflict_leaves_no_record, a_reused_id_is_refused,
                 a_reused_id_is_refused_after_a_reopen, calls_may_end_in_any_order,
@@ -120,7 +122,8 @@ macro_rules! conformance_tests {
                 a_commit_over_the_limits_is_refused_and_does_nothing;
             watermarks: an_acknowledged_call_is_never_executed,
                 an_acknowledged_call_is_never_executed_after_a_reopen,
-                a_call_below_its_own_watermark_is_stale, records_at_or_above_the_watermark_stay,
+                a_call_below_its_own_watermark_is_stale,
+                a_call_below_its_own_watermark_changes_nothing, records_at_or_above_the_watermark_stay,
                 the_watermark_never_moves_back, a_watermark_far_ahead_is_taken,
                 the_watermark_is_given_back_on_resume, a_conflict_may_be_tried_again;
             sessions: client_ids_are_never_reused, client_ids_are_never_reused_after_a_reopen,

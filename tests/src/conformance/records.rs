@@ -84,6 +84,23 @@ pub async fn a_delayed_first_run_gets_the_record(harness: &impl Harness) {
     assert_eq!(body(&*store, &doc).await, Some(b"by the retry".to_vec()), "applied once");
 }
 
+/// The same, where all of its call was put away, and its document was written again since.
+pub async fn a_delayed_first_run_gets_the_record_after_a_reopen(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let doc = key("doc");
+    let outcome = must_commit(&*store, caller.commit(1).putting(&doc, b"once")).await;
+    let Some(store) = harness.reopen(store).await else { return };
+    must_commit(&*store, caller.commit(2).putting(&doc, b"by another")).await;
+    let seen = read(&*store, &doc).await;
+    let late = caller.commit(1).reading(&doc, &seen).putting(&doc, b"twice");
+    match commit(&*store, late).await {
+        CommitOutcome::Recorded(found) => assert_eq!(*found.get(), outcome, "the same result"),
+        other => panic!("the versions match, but the id is not new: {other:?}"),
+    }
+    assert_eq!(body(&*store, &doc).await, Some(b"by another".to_vec()), "applied once");
+}
+
 /// A run whose reads have changed because another run of the same call has committed.
 pub async fn the_record_wins_over_a_conflict(harness: &impl Harness) {
     let store = harness.open().await;

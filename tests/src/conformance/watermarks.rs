@@ -46,6 +46,18 @@ pub async fn a_call_below_its_own_watermark_is_stale(harness: &impl Harness) {
     must_commit(&*store, caller.commit(10)).await;
 }
 
+/// However well its run went: what it read is still so, and nothing else stands against it.
+pub async fn a_call_below_its_own_watermark_changes_nothing(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let doc = key("doc");
+    must_commit(&*store, caller.commit(1).putting(&doc, b"before")).await;
+    let seen = read(&*store, &doc).await;
+    let stale = caller.acknowledging_below(4).commit(3).reading(&doc, &seen).putting(&doc, b"x");
+    assert_eq!(commit(&*store, stale).await, CommitOutcome::Refused(Refusal::Stale));
+    assert_eq!(body(&*store, &doc).await, Some(b"before".to_vec()), "nothing was applied");
+}
+
 /// Only records below the watermark go.
 pub async fn records_at_or_above_the_watermark_stay(harness: &impl Harness) {
     let mut store = harness.open().await;

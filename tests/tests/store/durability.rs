@@ -16,6 +16,9 @@ use rpc_tests::conformance::{
 };
 use rpc_tests::disk::{Disk, Survival};
 
+/// Fails a test that hangs.
+const HANGS: std::time::Duration = std::time::Duration::from_secs(60);
+
 fn open(disk: &Disk) -> EmbeddedStore {
     EmbeddedStore::open_on(disk.tree(), disk.log(), EmbeddedConfig::default())
         .expect("the store opens")
@@ -206,6 +209,23 @@ async fn a_commit_waits_for_room() {
         assert!(matches!(commit.await, Ok(CommitOutcome::Committed(_))));
     }
     assert!(body(&store, &key("doc-3")).await.is_some(), "the huge one was taken alone");
+}
+
+/// Whatever kind of commit it was given to: one that writes a document for the first time, or again.
+#[tokio::test]
+async fn room_is_given_back() {
+    let disk = Disk::default();
+    let config = EmbeddedConfig::default().max_undurable_bytes(2_000);
+    let store = EmbeddedStore::open_on(disk.tree(), disk.log(), config).expect("the store opens");
+    let caller = Caller::open(&store).await;
+    let doc = key("doc");
+    for seq in 1..=50 {
+        let seen = read(&store, &doc).await;
+        let draft = caller.commit(seq).reading(&doc, &seen).putting(&doc, [7; 1_500]);
+        let committed = tokio::time::timeout(HANGS, store.commit(draft)).await;
+        let committed = committed.expect("there is room").expect("the disk works");
+        assert!(matches!(committed, CommitOutcome::Committed(_)), "{committed:?}");
+    }
 }
 
 /// A caller that goes away leaves room, and its call has happened or not.
