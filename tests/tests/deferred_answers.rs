@@ -165,8 +165,9 @@ async fn what_becomes_durable_after_its_connection_is_gone_is_answered_on_the_ne
 /// It is durable when it is first waited for, and nobody will tell its connection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_durable_at_once_is_answered_at_once() {
-    // Who is not answered does not ask again, but hangs until the deadline.
+    // Who is not answered does not ask again, nor for a sign of life, but hangs until the deadline.
     let patient = ClientConfig::default().min_timeout(2 * HANGS).max_timeout(2 * HANGS);
+    let patient = patient.keepalive(2 * HANGS);
     let pair = Pair::with(EmbeddedConfig::default().sync_where_called(true), patient).await;
     for value in 1..=20 {
         let adding = tokio::time::timeout(LONG / 2, pair.client.add(name(0))).await;
