@@ -33,9 +33,6 @@ impl Outgoing {
         if self.is_stale {
             return;
         }
-        self.bytes.clear();
-        self.written = 0;
-        io_buffer::shed(&mut self.bytes);
         fill(&mut self.bytes);
     }
 
@@ -71,6 +68,10 @@ impl Outgoing {
                 count => self.written += count,
             }
         }
+        // Now, since whoever is idle afterwards is to hold no more than it needs.
+        self.bytes.clear();
+        self.written = 0;
+        io_buffer::shed(&mut self.bytes);
         Poll::Ready(Ok(()))
     }
 }
@@ -110,6 +111,17 @@ mod tests {
         assert_eq!(&received, b"first");
         outgoing.take(words(&mut left));
         assert!(!outgoing.is_stale() && !outgoing.is_written());
+    }
+
+    #[tokio::test]
+    async fn what_a_burst_has_made_large_is_not_kept() {
+        let (near, _far) = tokio::io::duplex(1 << 20);
+        let mut io: Box<dyn Io> = Box::new(near);
+        let context = &mut Context::from_waker(Waker::noop());
+        let mut outgoing = Outgoing::new();
+        outgoing.take(|bytes| bytes.resize(1 << 20, 7));
+        assert!(outgoing.poll_write(&mut io, context).is_ready());
+        assert_eq!(outgoing.bytes.capacity(), 0, "there may never be a next time");
     }
 
     #[tokio::test]
