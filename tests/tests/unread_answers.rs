@@ -9,9 +9,11 @@ use rpc::{Client, Server, ServerConfig};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-/// What may wait to be sent to it.
-const LIMIT: usize = 64 << 10;
-/// More than that, and all that lies in between.
+/// What may wait to be sent to it: less than a direction holds, so that it can be sent at once.
+const LIMIT: usize = 4 << 10;
+/// All that a direction holds.
+const WHOLE: usize = 64 << 10;
+/// More than that in both of them, and whatever lies between.
 const TOO_MUCH: usize = 1 << 20;
 /// In virtual time: longer than anything that goes on takes.
 const LONG: Duration = Duration::from_secs(1);
@@ -72,7 +74,7 @@ async fn no_more_is_read_from_who_does_not_read() {
     let others: EchoClient = others.connect(["wall"]).await.unwrap();
     assert_eq!(others.echo("hello".into()).await.unwrap(), "hello", "everyone else goes on");
 
-    let (mut read, mut answers) = (0, vec![0; 4096]);
+    let (mut read, mut answers) = (0, vec![0; WHOLE]);
     while let Ok(length) = timeout(LONG, io.read(&mut answers)).await {
         read += length.unwrap();
     }
