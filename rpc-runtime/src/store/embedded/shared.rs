@@ -156,9 +156,9 @@ impl Shared {
         Ok(answer)
     }
 
-    /// Wakes the writer thread if there is work and it sleeps.
+    /// Wakes the writer thread if there is something to do for it and it sleeps.
     fn tell_writer(&self, mut state: MutexGuard<'_, State>) {
-        let wake = state.writer_idle && state.has_work();
+        let wake = state.writer_idle && (state.has_work() || state.closing);
         if wake {
             state.writer_idle = false;
         }
@@ -180,7 +180,8 @@ impl Shared {
                 return None;
             }
             if state.is_flushing() {
-                // A caller writes, and says when it has done so.
+                // A caller writes, and when it has done so tells whoever is idle.
+                state.writer_idle = true;
             } else if state.has_work() {
                 if state.log_has_room(state.frame_len()) {
                     return Some(state.begin_flush());
@@ -341,7 +342,7 @@ impl BeginFlush for Shared {
             drop(state);
             writer::flush(self, generation, log);
             // What was applied meanwhile, or is to be closed, waits for the log.
-            self.work.notify_one();
+            self.tell_writer(self.lock());
         } else {
             self.tell_writer(state);
         }

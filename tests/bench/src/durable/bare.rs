@@ -4,9 +4,6 @@ use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-use super::{Measured, Measuring};
 
 const PAGE: u64 = 4096;
 /// As long as the store's log, and written from its beginning to its end as that is.
@@ -25,17 +22,11 @@ impl Bare {
         Ok(Bare { file, at: 0 })
     }
 
-    /// Writes and syncs page after page, for this long.
-    pub(super) fn run(&mut self, time: Duration) -> Result<Measured, Box<dyn Error>> {
-        let mut each = Vec::new();
-        let measuring = Measuring::begin();
-        while measuring.start.elapsed() < time {
-            let begun = Instant::now();
-            self.file.write_all_at(&[each.len() as u8; PAGE as usize], self.at)?;
-            self.file.sync_data()?;
-            each.push(begun.elapsed());
-            self.at = (self.at + PAGE) % LENGTH;
-        }
-        Ok(measuring.end(each.len(), each))
+    /// Writes and syncs the next page.
+    pub(super) fn write(&mut self) -> std::io::Result<()> {
+        self.file.write_all_at(&[(self.at / PAGE) as u8; PAGE as usize], self.at)?;
+        self.file.sync_data()?;
+        self.at = (self.at + PAGE) % LENGTH;
+        Ok(())
     }
 }

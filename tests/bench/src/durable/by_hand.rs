@@ -49,7 +49,8 @@ impl ByHand {
         Ok(measuring.end(commits, each))
     }
 
-    fn write(&mut self, batch: &[u64]) -> Result<(), Box<dyn Error>> {
+    /// Makes one batch durable.
+    pub(super) fn write(&mut self, batch: &[u64]) -> Result<(), Box<dyn Error>> {
         let transaction = self.database.begin_write()?;
         {
             let mut documents = transaction.open_table(DOCS)?;

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the rounds |
 //! | `report.rs` | the table |
+//! | `lone.rs` | one commit at a time |
 //! | `bare.rs` | the bare sync |
 //! | `by_hand.rs` | the engine |
 //! | `without_ids/` | the same write without ids |
@@ -12,17 +13,19 @@
 
 mod bare;
 mod by_hand;
+mod lone;
 mod report;
 mod store;
 pub(crate) mod without_ids;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use self::bare::Bare;
 use self::by_hand::ByHand;
+use self::lone::{Lone, LoneRound};
 use self::store::{Committer, block_on, open_without_ids, run_without_ids};
+use indicatif::ProgressBar;
 use rpc::store::EmbeddedConfig;
 
 use crate::table::{load_average, median, progress};
@@ -32,8 +35,8 @@ const DOCUMENTS: u64 = 10_000;
 const DOCUMENT_BYTES: usize = 200;
 /// More than the response of the work takes.
 const RECORD_BYTES: usize = 16;
-/// How many commits are in flight, where the store is compared with the one without ids.
-const WIDTHS: [usize; 3] = [1, 64, 1024];
+/// How many commits are in flight where they are many.
+const WIDTHS: [usize; 2] = [64, 1024];
 
 /// What `durable` is told.
 #[derive(clap::Args)]
@@ -55,8 +58,20 @@ struct Measured {
     per_second: f64,
     /// Of what is timed: a commit, a batch, or a sync.
     median_micros: f64,
-    /// CPU time of all threads.
-    cpu_micros: f64,
+    /// CPU time of all threads, where nothing else takes any meanwhile.
+    cpu_micros: Option<f64>,
+}
+
+impl Measured {
+    /// Of what was done one by one, with other things in between.
+    fn one_by_one(each: Vec<Duration>) -> Measured {
+        let all: Duration = each.iter().sum();
+        Measured {
+            per_second: each.len() as f64 / all.as_secs_f64(),
+            median_micros: median(each.iter().map(|one| one.as_secs_f64() * 1e6)),
+            cpu_micros: None,
+        }
+    }
 }
 
 /// A measurement that has begun.
@@ -74,18 +89,15 @@ impl Measuring {
         let used = Usage::now() - self.before;
         Measured {
             per_second: commits as f64 / self.start.elapsed().as_secs_f64(),
-            cpu_micros: used.cpu * 1e6 / commits as f64,
+            cpu_micros: Some(used.cpu * 1e6 / commits as f64),
             median_micros: median(each.iter().map(|one| one.as_secs_f64() * 1e6)),
         }
     }
 }
 
-/// One round of all measurements, taken right after each other.
-struct Round {
-    sync: Measured,
-    lone_by_hand: Measured,
-    lone_where_called: Measured,
-    many_by_hand: Measured,
+/// One round of what is done by many at once, taken right after each other.
+struct ManyRound {
+    by_hand: Measured,
     /// For each of [`WIDTHS`].
     in_store: [Measured; WIDTHS.len()],
     without_ids: [Measured; WIDTHS.len()],
@@ -96,50 +108,67 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let place = tempfile::tempdir_in(&arguments.directory)
         .map_err(|error| format!("cannot write to {}: {error}", arguments.directory.display()))?;
     let time = Duration::from_millis(arguments.millis);
-    let mut bare = Bare::open(&place.path().join("sync"))?;
-    let mut by_hand = ByHand::open(&place.path().join("by-hand"))?;
-    let bar = progress(arguments.rounds as usize);
     let load = load_average();
-    let rounds = block_on(async {
-        let config = EmbeddedConfig::default();
-        let committer = Committer::open(&place.path().join("store"), config.clone()).await?;
-        let calling = config.sync_where_called(true);
-        let calling = Committer::open(&place.path().join("synced-where-called"), calling).await?;
-        let plain = open_without_ids(&place.path().join("without-ids")).await?;
-        let mut rounds = Vec::new();
-        for round in 0..arguments.rounds {
-            let sync = bare.run(time)?;
-            let (mut in_store, mut without_ids) = (Vec::new(), Vec::new());
-            for width in WIDTHS {
-                // Who comes first has what the one before has left to do.
-                if round % 2 == 0 {
-                    in_store.push(committer.run(width, time).await?);
-                }
-                without_ids.push(run_without_ids(&plain, width, time).await?);
-                if round % 2 == 1 {
-                    in_store.push(committer.run(width, time).await?);
-                }
-            }
-            let all = |found: Vec<Measured>| found.try_into().unwrap_or_else(|_| unreachable!());
-            rounds.push(Round {
-                sync,
-                lone_where_called: calling.run(1, time).await?,
-                lone_by_hand: by_hand.run(1, time)?,
-                many_by_hand: by_hand.run(WIDTHS[2], time)?,
-                in_store: all(in_store),
-                without_ids: all(without_ids),
-            });
-            bar.inc(1);
-        }
-        Ok(rounds)
+    let bar = progress(2 * arguments.rounds as usize);
+    let (lone, many) = block_on(async {
+        let lone = measure_lone(place.path(), arguments.rounds, time, &bar).await?;
+        Ok((lone, measure_many(place.path(), arguments.rounds, time, &bar).await?))
     })?;
     bar.finish_and_clear();
     println!(
-        "Medians of {} interleaved rounds of {} ms each; load of the last minute before: {load}.\n",
+        "Medians of {} rounds of {} ms each; load of the last minute before: {load}.\n",
         arguments.rounds, arguments.millis
     );
-    report::print(&rounds);
+    report::print(&lone, &many);
     Ok(())
+}
+
+async fn measure_lone(
+    place: &Path,
+    rounds: u32,
+    time: Duration,
+    bar: &ProgressBar,
+) -> Result<Vec<LoneRound>, Box<dyn Error>> {
+    let mut lone = Lone::open(place).await?;
+    let mut measured = Vec::new();
+    for _ in 0..rounds {
+        measured.push(lone.run(time).await?);
+        bar.inc(1);
+    }
+    Ok(measured)
+}
+
+async fn measure_many(
+    place: &Path,
+    rounds: u32,
+    time: Duration,
+    bar: &ProgressBar,
+) -> Result<Vec<ManyRound>, Box<dyn Error>> {
+    let mut by_hand = ByHand::open(&place.join("by-hand"))?;
+    let committer = Committer::open(&place.join("store"), EmbeddedConfig::default()).await?;
+    let plain = open_without_ids(&place.join("without-ids")).await?;
+    let mut measured = Vec::new();
+    for round in 0..rounds {
+        let (mut in_store, mut without_ids) = (Vec::new(), Vec::new());
+        for width in WIDTHS {
+            // Who comes first has what the one before has left to do.
+            if round % 2 == 0 {
+                in_store.push(committer.run(width, time).await?);
+            }
+            without_ids.push(run_without_ids(&plain, width, time).await?);
+            if round % 2 == 1 {
+                in_store.push(committer.run(width, time).await?);
+            }
+        }
+        let all = |found: Vec<Measured>| found.try_into().unwrap_or_else(|_| unreachable!());
+        measured.push(ManyRound {
+            by_hand: by_hand.run(WIDTHS[1], time)?,
+            in_store: all(in_store),
+            without_ids: all(without_ids),
+        });
+        bar.inc(1);
+    }
+    Ok(measured)
 }
 
 fn document_number(document: u64) -> String {

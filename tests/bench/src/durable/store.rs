@@ -71,7 +71,8 @@ impl Committer {
         .await
     }
 
-    async fn commit(&self, documents: &[u64]) -> Result<(), Box<dyn Error>> {
+    /// Writes these documents in one commit.
+    pub(super) async fn commit(&self, documents: &[u64]) -> Result<(), Box<dyn Error>> {
         let seq = self.calls.borrow_mut().begin();
         // A document that others change meanwhile is read again, as the runtime does.
         loop {
@@ -148,7 +149,11 @@ pub(super) async fn run_without_ids(
     .await
 }
 
-async fn commit_without_id(store: &WithoutIds, documents: &[u64]) -> Result<(), Box<dyn Error>> {
+/// As [`Committer::commit`].
+pub(super) async fn commit_without_id(
+    store: &WithoutIds,
+    documents: &[u64],
+) -> Result<(), Box<dyn Error>> {
     loop {
         let (mut reads, mut writes) = (Vec::new(), Vec::new());
         for document in documents {
