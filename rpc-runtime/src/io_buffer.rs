@@ -9,7 +9,7 @@ pub(crate) const READ_BYTES: usize = 16 << 10;
 const KEPT_WRITE_BYTES: usize = 64 << 10;
 /// Message buffers kept per thread, and the largest that is kept.
 const KEPT_MESSAGES: usize = 256;
-const KEPT_MESSAGE_BYTES: usize = 4 << 10;
+pub(crate) const KEPT_MESSAGE_BYTES: usize = 4 << 10;
 
 thread_local! {
     static READ: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
@@ -44,14 +44,6 @@ pub(crate) fn take_message() -> Vec<u8> {
 
 fn take_earlier() -> Vec<u8> {
     MESSAGES.with_borrow_mut(Vec::pop).unwrap_or_default()
-}
-
-/// A copy of these bytes in a buffer for one message.
-#[inline]
-pub(crate) fn copy(bytes: &[u8]) -> Vec<u8> {
-    let mut buffer = take_message();
-    buffer.extend_from_slice(bytes);
-    buffer
 }
 
 /// Gives a message's buffer back.

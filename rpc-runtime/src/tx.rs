@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use crate::document::DocumentKey;
-use crate::io_buffer;
+use crate::io_buffer::KEPT_MESSAGE_BYTES;
 use crate::panic::panic_message;
 use crate::service::ArgumentError;
 use crate::store::{
@@ -89,15 +89,18 @@ impl Tx {
     pub fn put<K: DocumentKey>(&mut self, key: &K, document: &K::Document) {
         let Some(key) = self.reader.accept(key.doc_key()) else { return };
         // Encoded elsewhere first, so that the document itself takes no more than it needs.
-        let mut body = io_buffer::take_message();
-        match serde_json::to_writer(&mut body, document) {
+        let body = &mut self.lists.scratch;
+        body.clear();
+        match serde_json::to_writer(&mut *body, document) {
             Err(error) => self.reader.fail(BusinessFault::Encode { key, error }),
             Ok(()) if body.len() > MAX_DOCUMENT_BYTES => {
                 self.reader.fail(BusinessFault::DocumentTooLarge { key, size: body.len() });
             }
-            Ok(()) => self.write(Write { key, body: Some(Encoded::from(&body[..])) }),
+            Ok(()) => {
+                let body = Some(Encoded::from(&body[..]));
+                self.write(Write { key, body });
+            }
         }
-        io_buffer::put_message(body);
     }
 
     /// Deletes a document. It is no error if there is none.
@@ -254,6 +257,7 @@ impl RunSignal {
         polled.map(returned)
     }
 
+    #[cold]
     fn raise(&self, failure: RunFailure) {
         let mut slot = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
@@ -270,6 +274,8 @@ pub(crate) struct Lists {
     /// `bodies[i]` is that of `reads[i]`.
     bodies: Vec<Option<Encoded>>,
     pub(crate) writes: Vec<Write>,
+    /// Where documents and the result are encoded.
+    pub(crate) scratch: Vec<u8>,
 }
 
 impl Lists {
@@ -321,6 +327,9 @@ impl Spare {
         lists.reads.clear();
         lists.bodies.clear();
         lists.writes.clear();
+        if lists.scratch.capacity() > KEPT_MESSAGE_BYTES {
+            lists.scratch = Vec::new();
+        }
         SPARES.with_borrow_mut(|kept| {
             if kept.len() < KEPT_SPARES {
                 kept.push(Spare { signals, lists });
@@ -338,8 +347,17 @@ struct Reader {
 
 impl Reader {
     async fn read(&self, key: &DocKey) -> Option<Versioned> {
-        let read = self.store.read(key).await;
-        read.map_err(|error| self.signal.raise(RunFailure::Store(error))).ok()
+        let read = match self.store.read(key).into_ready() {
+            Ok(read) => read,
+            Err(waiting) => waiting.await,
+        };
+        match read {
+            Ok(document) => Some(document),
+            Err(error) => {
+                self.signal.raise(RunFailure::Store(error));
+                None
+            }
+        }
     }
 
     fn decode<K: DocumentKey>(
@@ -369,6 +387,7 @@ impl Reader {
         Some(())
     }
 
+    #[cold]
     fn fail(&self, fault: BusinessFault) {
         self.signal.raise(RunFailure::Business(fault));
     }

@@ -2,47 +2,33 @@
 
 use crate::io_buffer;
 
-/// What fills a cache line with the tag and the length.
-const ROOM: usize = 62;
-/// Where they begin. A first argument that is a text of less than 128 bytes then begins at a whole
-/// word, and is checked for UTF-8 by words instead of bytes.
-const START: usize = 5;
-/// Arguments of at most so many bytes lie in the value itself.
-const INLINE: usize = ROOM - START;
+/// Where they begin in their buffer. A first argument that is a text of less than 128 bytes then begins at a
+/// whole word, and is checked for UTF-8 by words instead of bytes.
+const START: usize = 7;
 
-/// Bytes that the read buffer had.
-pub(super) enum ArgumentBytes {
-    /// So many of them.
-    Inline(u8, [u8; ROOM]),
-    /// In a buffer of [`io_buffer`].
-    Long(Vec<u8>),
-}
+/// A copy of bytes that the read buffer had, in a buffer of [`io_buffer`]. (Bytes that lie in the value itself
+/// would be moved with it into the future, and each move would wait for the one before to be written.)
+pub(super) struct ArgumentBytes(Vec<u8>);
 
 impl ArgumentBytes {
     #[inline]
     pub(super) fn copy(bytes: &[u8]) -> ArgumentBytes {
-        if bytes.len() > INLINE {
-            return ArgumentBytes::Long(io_buffer::copy(bytes));
-        }
-        let mut room = [0; ROOM];
-        room[START..START + bytes.len()].copy_from_slice(bytes);
-        ArgumentBytes::Inline(bytes.len() as u8, room)
+        let mut buffer = io_buffer::take_message();
+        buffer.reserve(START + bytes.len());
+        buffer.extend_from_slice(&[0; START]);
+        buffer.extend_from_slice(bytes);
+        ArgumentBytes(buffer)
     }
 
     #[inline]
     pub(super) fn as_slice(&self) -> &[u8] {
-        match self {
-            ArgumentBytes::Inline(length, room) => &room[START..START + usize::from(*length)],
-            ArgumentBytes::Long(bytes) => bytes,
-        }
+        &self.0[START..]
     }
 
     /// Lets go of them.
     #[inline]
     pub(super) fn put(self) {
-        if let ArgumentBytes::Long(bytes) = self {
-            io_buffer::put_message(bytes);
-        }
+        io_buffer::put_message(self.0);
     }
 }
 
@@ -52,8 +38,7 @@ mod tests {
 
     #[test]
     fn bytes_are_kept_as_they_are() {
-        assert_eq!(size_of::<ArgumentBytes>(), 64);
-        for length in [0, 1, INLINE - 1, INLINE, INLINE + 1, 5000] {
+        for length in [0, 1, 57, 5000] {
             let bytes: Vec<u8> = (0..length).map(|index| index as u8).collect();
             let kept = ArgumentBytes::copy(&bytes);
             assert_eq!(kept.as_slice(), bytes, "{length} bytes");

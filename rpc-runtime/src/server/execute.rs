@@ -4,23 +4,22 @@
 //! an [`Answer`], whose committed variant only the store can make.
 
 use std::future::Future;
-use std::mem::replace;
+use std::mem::take;
 use std::panic::catch_unwind;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
 use super::arguments::ArgumentBytes;
 use crate::id::MethodId;
-use crate::io_buffer;
 use crate::panic::panic_message;
 use crate::protocol::server::{Answer, Payload};
 use crate::rule::{Rule, kept};
 use crate::service::{ArgumentError, Service, Verdict};
 use crate::store::flush::Ended;
 use crate::store::{
-    AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, DocKey, Encoded, LookUp,
-    Outcome, ReadVersion, Store, StoreError, StoreFuture, commit_lists,
+    AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, DocKey, Draft, Encoded, LookUp,
+    Outcome, ReadVersion, Store, StoreError, StoreFuture,
 };
 use crate::tx::{RunFailure, Spare, Tx, View, poll_contained, returned};
 use crate::wire::response::{RefusalReason, Status};
@@ -253,6 +252,16 @@ pub(super) async fn record(store: Arc<dyn Store>, call: CallRef, outcome: Outcom
     settled_answer_of(store.commit(commit).await)
 }
 
+/// Records that a call's business could not run it. Boxed and apart, since every write would have the room.
+#[cold]
+#[inline(never)]
+fn record_failed(
+    store: Arc<dyn Store>,
+    call: CallRef,
+) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+    Box::pin(record(store, call, Outcome::Aborted(AbortReason::Failed)))
+}
+
 /// The document that the anchor argument of a write names.
 pub(super) fn anchor<S: Service>(
     method: MethodId,
@@ -304,15 +313,14 @@ impl<S: Service> Run<'_, S> {
                 std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
             };
             let (store, signal, mut lists) = tx.into_parts();
-            let mut payload = io_buffer::take_message();
+            lists.scratch.clear();
             let ended = ended.map_err(Box::new);
-            let verdict = match encode::<S>(ended, &mut payload, self.max_result) {
+            let verdict = match encode::<S>(ended, &mut lists.scratch, self.max_result) {
                 Ok(verdict) => verdict,
                 // Were a retry only refused, its call could stay unknown for ever.
                 Err(refused) if is_retry && is_final(&refused) => {
-                    let outcome = Outcome::Aborted(AbortReason::Failed);
-                    let recording = record(Arc::clone(&store), call.clone(), outcome);
-                    return (Ok(JobEnd::Answer(Box::pin(recording).await)), store);
+                    let recording = record_failed(Arc::clone(&store), call.clone());
+                    return (Ok(JobEnd::Answer(recording.await)), store);
                 }
                 Err(refused) => return (Ok(JobEnd::Answer(*refused)), store),
             };
@@ -320,26 +328,26 @@ impl<S: Service> Run<'_, S> {
                 lists.writes.clear();
             }
             if lists.writes.is_empty() && !(is_retry && kept(Rule::RecordOutcomeOfRetry)) {
-                let payload = Payload::Owned(payload);
+                let payload = Payload::Owned(take(&mut lists.scratch));
                 let end = tentative(&*store, &lists.reads, verdict, payload).await;
                 Spare::put([signal, polled], lists);
                 return (end, store);
             }
             // The store keeps it, and the table of calls does.
-            let encoded = Encoded::from(&payload[..]);
-            io_buffer::put_message(payload);
+            let encoded = Encoded::from(&lists.scratch[..]);
             let result = match verdict {
                 Verdict::Success => Outcome::Success(encoded),
                 Verdict::BusinessError => Outcome::BusinessError(encoded),
             };
-            let room = commit_lists::take();
-            let reads = replace(&mut lists.reads, room.0);
-            let writes = replace(&mut lists.writes, room.1);
+            let (reads, writes) = (&mut lists.reads, &mut lists.writes);
+            let committing = store.commit_draft(Draft { call, reads, writes, result });
             Spare::put([signal, polled], lists);
-            let commit = Commit { call: call.clone(), reads, writes, result };
-            let end = match store.commit(commit).into_deferred() {
-                Ok(deferred) => Ok(JobEnd::Deferred(DeferredAnswer(deferred))),
-                Err(committing) => answer_of(committing.await).map(JobEnd::Answer),
+            let end = match committing.into_ready() {
+                Ok(committed) => answer_of(committed).map(JobEnd::Answer),
+                Err(waiting) => match waiting.into_deferred() {
+                    Ok(deferred) => Ok(JobEnd::Deferred(DeferredAnswer(deferred))),
+                    Err(waiting) => answer_of(waiting.await).map(JobEnd::Answer),
+                },
             };
             (end, store)
         }
@@ -395,7 +403,7 @@ fn encode<S: Service>(
     buffer: &mut Vec<u8>,
     max_result: usize,
 ) -> Result<Verdict, Box<Answer>> {
-    let response = ended.map_err(|failure| Box::new(refusal(*failure)))?;
+    let response = ended.map_err(|failure| refused(*failure))?;
     let verdict = S::encode(&response, buffer).map_err(|error| {
         let message = format!("the result is not encodable: {error}");
         Box::new(Answer::Refused(RefusalReason::Failed, message))
@@ -408,6 +416,11 @@ fn encode<S: Service>(
         return Err(Box::new(Answer::Refused(RefusalReason::TooLarge, message)));
     }
     Ok(verdict)
+}
+
+#[cold]
+fn refused(failure: RunFailure) -> Box<Answer> {
+    Box::new(refusal(failure))
 }
 
 /// Whether another attempt would be refused as well.
@@ -432,6 +445,7 @@ fn settled_answer_of(committed: Result<CommitOutcome, StoreError>) -> Answer {
     })
 }
 
+#[cold]
 fn store_answer(error: &StoreError) -> Answer {
     match error {
         StoreError::Unavailable { .. } => {
@@ -446,6 +460,7 @@ fn store_answer(error: &StoreError) -> Answer {
     }
 }
 
+#[cold]
 fn refusal(failure: RunFailure) -> Answer {
     match failure {
         RunFailure::Store(error) => store_answer(&error),

@@ -24,7 +24,8 @@ impl<S: Service> Shared<S> {
     ) {
         let must_record = session.finish(self.clock.now(), seq, run, answer, &self.counters);
         if let (Some((run, outcome)), Some(call)) = (must_record, call) {
-            let answer = record(Arc::clone(&self.store), call, outcome).await;
+            let recording = Box::pin(record(Arc::clone(&self.store), call, outcome));
+            let answer = recording.await;
             session.finish(self.clock.now(), seq, run, answer, &self.counters);
         }
     }

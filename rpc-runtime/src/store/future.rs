@@ -42,7 +42,17 @@ impl<'a, T> StoreFuture<'a, T> {
         StoreFuture::Deferred(DeferredFuture { deferred: Some(deferred) })
     }
 
+    /// The answer, if it is at hand; else the wait for it.
+    #[inline]
+    pub(crate) fn into_ready(self) -> Result<T, Self> {
+        match self {
+            StoreFuture::Ready(Some(answer)) => Ok(answer),
+            other => Err(other),
+        }
+    }
+
     /// The answer, if it is one that holds once it is durable; else the future as it was.
+    #[inline]
     pub(crate) fn into_deferred(self) -> Result<Deferred<T>, Self> {
         match self {
             StoreFuture::Deferred(DeferredFuture { deferred: Some(deferred) }) => Ok(deferred),

@@ -1,6 +1,6 @@
 //! What a store takes in one commit.
 
-use super::{Commit, DocKey, Outcome, StoreError};
+use super::{DocKey, Outcome, ReadVersion, StoreError, Write};
 
 /// The most documents that one call may read or write. A call that needs more is better cut into
 /// several: every document it touches is one more to conflict over.
@@ -23,8 +23,12 @@ pub const DEFAULT_MAX_SESSIONS: usize = 1_000_000;
 const ROW_OVERHEAD: usize = 64;
 
 /// Refuses a commit that is larger than a store takes.
-pub(super) fn check(commit: &Commit) -> Result<(), StoreError> {
-    let documents = commit.reads.len().max(commit.writes.len());
+pub(super) fn check(
+    reads: &[ReadVersion],
+    writes: &[Write],
+    result: &Outcome,
+) -> Result<(), StoreError> {
+    let documents = reads.len().max(writes.len());
     if documents > MAX_DOCUMENTS_PER_CALL {
         return Err(too_large(
             "the number of documents of the call",
@@ -32,13 +36,13 @@ pub(super) fn check(commit: &Commit) -> Result<(), StoreError> {
             MAX_DOCUMENTS_PER_CALL,
         ));
     }
-    for write in &commit.writes {
+    for write in writes {
         let size = write.body.as_ref().map_or(0, |body| body.len());
         if size > MAX_DOCUMENT_BYTES {
             return Err(too_large(&document(&write.key), size, MAX_DOCUMENT_BYTES));
         }
     }
-    let result = result_len(&commit.result);
+    let result = result_len(result);
     if result > MAX_RESULT_BYTES {
         return Err(too_large("the result of the call", result, MAX_RESULT_BYTES));
     }
@@ -47,15 +51,14 @@ pub(super) fn check(commit: &Commit) -> Result<(), StoreError> {
 
 /// About how much memory a commit holds until it is durable.
 #[cfg(feature = "embedded")]
-pub(super) fn weight(commit: &Commit) -> usize {
-    let writes: usize = commit
-        .writes
+pub(super) fn weight(writes: &[Write], result: &Outcome) -> usize {
+    let writes: usize = writes
         .iter()
         .map(|write| {
             ROW_OVERHEAD + write.key.as_str().len() + write.body.as_ref().map_or(0, |b| b.len())
         })
         .sum();
-    writes + ROW_OVERHEAD + result_len(&commit.result)
+    writes + ROW_OVERHEAD + result_len(result)
 }
 
 fn result_len(outcome: &Outcome) -> usize {

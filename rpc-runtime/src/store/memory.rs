@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Encoded, HashMap, Lease, LookUp,
-    Outcome, ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned, Write,
-    commit_lists, limits, sealed,
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Encoded, HashMap, Lease,
+    LookUp, Outcome, ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned,
+    Write, limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
@@ -83,7 +83,12 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        StoreFuture::ready(limits::check(&commit).map(|()| self.lock().commit(commit)))
+        commit.lend(|draft| self.commit_draft(draft))
+    }
+
+    fn commit_draft(&self, draft: Draft<'_>) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
+        let fits = limits::check(draft.reads, draft.writes, &draft.result);
+        StoreFuture::ready(fits.map(|()| self.lock().commit(draft)))
     }
 
     fn uses_anchors(&self) -> bool {
@@ -156,12 +161,12 @@ impl State {
         }
     }
 
-    fn commit(&mut self, commit: Commit) -> CommitOutcome {
-        let Commit { call, reads, mut writes, result } = commit;
+    fn commit(&mut self, draft: Draft<'_>) -> CommitOutcome {
+        let Draft { call, reads, writes, result } = draft;
         let State { sessions, documents, last } = self;
         let checks = kept(Rule::CheckIdAtCommit);
-        let session = match sessions.admit_mut(&call) {
-            Ok(session) => match settle(&call, session.kept.get(call.id.seq)) {
+        let session = match sessions.admit_mut(call) {
+            Ok(session) => match settle(call, session.kept.get(call.id.seq)) {
                 Settled::Recorded(outcome) if checks => {
                     return CommitOutcome::Recorded(Committed::new(outcome.clone()));
                 }
@@ -172,8 +177,8 @@ impl State {
             Err(_) => sessions.get_mut(call.id.client),
         };
         let version = Version(*last + 1);
-        if !replace_one(documents, &reads, &mut writes, version) {
-            if !all_hold(documents, &reads) && kept(Rule::CompareReads) {
+        if !replace_one(documents, reads, writes, version) {
+            if !all_hold(documents, reads) && kept(Rule::CompareReads) {
                 return CommitOutcome::Conflict;
             }
             let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
@@ -186,9 +191,8 @@ impl State {
         }
         *last = version.0;
         if let Some(session) = session {
-            record(session, &call, result.clone());
+            record(session, call, result.clone());
         }
-        commit_lists::put(reads, writes);
         CommitOutcome::Committed(Committed::new(result))
     }
 }
@@ -250,12 +254,8 @@ mod tests {
                 watermark: Seq(watermark),
             };
             let result = Outcome::Success(Encoded::empty());
-            state.commit(Commit {
-                call: call.clone(),
-                reads: Vec::new(),
-                writes: Vec::new(),
-                result,
-            });
+            let commit = Commit { call, reads: Vec::new(), writes: Vec::new(), result };
+            commit.lend(|draft| state.commit(draft));
             let records = &state.sessions.get_mut(session.client).unwrap().kept;
             assert_eq!(records.len(), kept, "after call {seq}");
         }

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `mod.rs` | the [`Store`] trait and the words it speaks in |
 //! | `future.rs` | [`StoreFuture`], a future that costs nothing when the answer is at hand |
+//! | `draft.rs` | [`Draft`], a commit whose lists are lent |
 //! | `encoded.rs` | [`Encoded`], the bytes of a body or a result |
 //! | `flush.rs` | the wait until changes are durable, and [`Deferred`], an answer that waits for it |
 //! | `key.rs` | [`DocKey`], the checked name of a document |
@@ -21,9 +22,9 @@
 
 #[cfg(feature = "cas")]
 pub mod cas;
-pub(crate) mod commit_lists;
 #[cfg(feature = "couchbase")]
 pub mod couchbase;
+mod draft;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod encoded;
@@ -39,6 +40,8 @@ mod sessions;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[doc(hidden)]
+pub use self::draft::Draft;
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedConfig, EmbeddedStore};
 pub use self::encoded::Encoded;
@@ -85,6 +88,12 @@ pub trait Store: Send + Sync + 'static + sealed::Sealed {
     /// Applies the writes and records the result under the call's id, if the id is new and nothing
     /// that was read has changed. All or nothing, and durable before it answers.
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>>;
+
+    /// As [`commit`](Store::commit), of what its caller only lends.
+    #[doc(hidden)]
+    fn commit_draft(&self, draft: Draft<'_>) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
+        self.commit(draft.into_commit())
+    }
 
     /// Whether it has a use for [`CallRef::anchor`].
     #[doc(hidden)]

@@ -74,29 +74,36 @@ impl<R> CallTable<R> {
     ) -> Option<(RunNumber, Outcome)> {
         let slot = self.slot_mut(seq)?;
         let Slot::Running(running) = slot else { return None };
-        let settles = matches!(answer, Answer::Committed(_) | Answer::Recorded(_));
-        if running.run != run && !settles {
-            return None;
-        }
         let (status, message) = match answer {
-            Answer::Tentative(status, payload) => {
-                return self.handle_tentative(now, seq, run, status, payload);
-            }
             Answer::Committed(outcome) | Answer::Recorded(outcome) => {
                 let (status, payload) = committed_parts(outcome);
                 self.finish(now, seq, true, status, payload);
                 return None;
             }
-            // The business may have been at its commit when it was stopped. That this record was
-            // refused says nothing of that one.
-            Answer::Refused(_, message)
-                if running.stage == Stage::Aborting && running.kind == Kind::Write =>
-            {
-                (Status::Unknown, message)
+            Answer::Tentative(status, payload) => {
+                return self.handle_tentative(now, seq, run, status, payload);
             }
             Answer::Refused(reason, message) => (Status::Refused(reason), message),
             Answer::Never(refusal) => (Status::Never(refusal), String::new()),
             Answer::Unknown(message) => (Status::Unknown, message),
+        };
+        if running.run == run {
+            self.handle_no_outcome(seq, status, &message);
+        }
+        None
+    }
+
+    /// The call's own run has left it without an outcome.
+    #[cold]
+    fn handle_no_outcome(&mut self, seq: Seq, status: Status, message: &str) {
+        let Some(slot) = self.slot_mut(seq) else { return };
+        let Slot::Running(running) = slot else { return };
+        let is_write_cut_short = running.stage == Stage::Aborting && running.kind == Kind::Write;
+        let status = match status {
+            // The business may have been at its commit when it was stopped. That this record was
+            // refused says nothing of that one.
+            Status::Refused(_) if is_write_cut_short => Status::Unknown,
+            status => status,
         };
         let latest = running.latest;
         *slot = match status {
@@ -104,8 +111,7 @@ impl<R> CallTable<R> {
             _ => Slot::Vacant,
         };
         self.running -= 1;
-        self.respond(seq, latest, false, status, truncate(&message).as_bytes());
-        None
+        self.respond(seq, latest, false, status, truncate(message).as_bytes());
     }
 
     /// Keeps an outcome until it is acknowledged, and sends it.

@@ -217,12 +217,7 @@ where
             return to.put(plain_answer::<S>(end.ended, buffer, max_result));
         }
         drop(entered);
-        let mut parked = std::mem::replace(&mut self.plain_stage, Box::pin(None));
-        let running = async move {
-            let end = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
-            JobEnd::Answer(plain_answer::<S>(end.ended, buffer, max_result))
-        };
-        self.park(running, span, order, None);
+        self.park_plain(span, order, buffer);
     }
 
     /// Runs a write or a read once; it goes on in a task if that does not end it. For a write, with
@@ -246,34 +241,71 @@ where
         };
         let span = self.span(order);
         let polled = span.in_scope(|| launch(&mut self.stage, &self.make, job, context));
-        let parked = match polled {
+        let call = |this: &Self| anchor.map(|anchor| this.call_ref(order, moment, anchor));
+        match polled {
             Poll::Ready(Ran { end, backing, store }) => {
                 (self.backing, self.store) = (Some(backing), Some(store));
                 match end {
-                    Ok(end) => return self.end_or_defer(order, end, to),
-                    Err(arguments) => Err(arguments),
+                    Ok(end) => self.end_or_defer(order, end, to),
+                    Err(arguments) => self.run_again(*arguments, span, order, call(self)),
                 }
             }
-            Poll::Pending => Ok(std::mem::replace(&mut self.stage, Box::pin(None))),
+            Poll::Pending => self.park_job(span, order, call(self)),
+        }
+    }
+
+    // What follows is rare or dear. Each is a function of its own, which is never made part of another: the
+    // tasks that they start are large, and all calls would pay for the room.
+
+    /// A plain call must wait: it goes on in a task.
+    #[cold]
+    #[inline(never)]
+    fn park_plain(&mut self, span: tracing::Span, order: &Order<'_>, buffer: Vec<u8>) {
+        let max_result = self.agreement.max_result();
+        let mut parked = std::mem::replace(&mut self.plain_stage, Box::pin(None));
+        let running = async move {
+            let end = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+            JobEnd::Answer(plain_answer::<S>(end.ended, buffer, max_result))
         };
-        let call = anchor.map(|anchor| self.call_ref(order, moment, anchor));
+        self.park(running, span, order, None);
+    }
+
+    /// A write or a read must wait: it goes on in a task.
+    #[cold]
+    #[inline(never)]
+    fn park_job(&mut self, span: tracing::Span, order: &Order<'_>, call: Option<CallRef>) {
+        let mut parked = std::mem::replace(&mut self.stage, Box::pin(None));
         let backing = Arc::clone(&self.server.backing);
+        let max_result = self.agreement.max_result();
         let rerun = Rerun::<S>::later(backing, order.method, call.clone(), max_result);
-        let mut parked = match parked {
-            Ok(parked) => parked,
-            Err(arguments) => {
-                return self.park(rerun(*arguments).after_conflict(), span, order, call);
-            }
-        };
         let running = async move {
             match poll_fn(|context| poll_stage(parked.as_mut(), context)).await.end {
                 Ok(end) => end,
-                Err(arguments) => rerun(*arguments).after_conflict().await,
+                // Boxed, since few of those that wait need the room.
+                Err(arguments) => Box::pin(rerun(*arguments).after_conflict()).await,
             }
         };
-        self.park(running, span, order, call)
+        self.park(running, span, order, call);
     }
 
+    /// A write or a read has met a conflict: it is run again in a task.
+    #[cold]
+    #[inline(never)]
+    fn run_again(
+        &mut self,
+        arguments: ArgumentBytes,
+        span: tracing::Span,
+        order: &Order<'_>,
+        call: Option<CallRef>,
+    ) {
+        let backing = Arc::clone(&self.server.backing);
+        let max_result = self.agreement.max_result();
+        let rerun = Rerun::<S>::later(backing, order.method, call.clone(), max_result);
+        self.park(Box::pin(rerun(arguments).after_conflict()), span, order, call);
+    }
+
+    #[cold]
+    #[inline(never)]
     fn start_retry(
         &mut self,
         context: &mut Context<'_>,
@@ -384,6 +416,8 @@ where
     }
 
     /// Records an outcome without running the business.
+    #[cold]
+    #[inline(never)]
     fn record(&self, order: &Order<'_>, moment: &Moment, run: RunNumber, outcome: Outcome) {
         let seq = order.seq;
         match self.anchor(order) {

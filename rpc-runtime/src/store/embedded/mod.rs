@@ -77,8 +77,8 @@ use self::state::{Reads, State, Verdict};
 use super::flush::{Deferred, Flush};
 use super::sessions::TooManySessions;
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Lease, LookUp, ReadVersion, Resume,
-    Store, StoreError, StoreFuture, Versioned, sealed,
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Lease, LookUp, ReadVersion,
+    Resume, Store, StoreError, StoreFuture, Versioned, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::time::WallTime;
@@ -223,7 +223,11 @@ impl Store for EmbeddedStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        self.shared.commit(commit)
+        commit.lend(|draft| self.commit_draft(draft))
+    }
+
+    fn commit_draft(&self, draft: Draft<'_>) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
+        self.shared.commit(draft)
     }
 
     fn uses_anchors(&self) -> bool {

@@ -15,8 +15,7 @@ use super::{EmbeddedConfig, writer};
 use crate::rule::{Captured, Rule, kept};
 use crate::store::flush::{BeginFlush, Deferred};
 use crate::store::{
-    Commit, CommitOutcome, Committed, DocKey, StoreError, StoreFuture, Versioned, commit_lists,
-    limits,
+    CommitOutcome, Committed, DocKey, Draft, StoreError, StoreFuture, Versioned, limits,
 };
 
 /// What the store and its threads share.
@@ -74,32 +73,36 @@ impl Shared {
 
     pub(super) fn commit(
         self: &Arc<Self>,
-        commit: Commit,
+        draft: Draft<'_>,
     ) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        if let Err(error) = limits::check(&commit) {
+        if let Err(error) = limits::check(draft.reads, draft.writes, &draft.result) {
             return StoreFuture::ready(Err(error));
         }
-        let weight = u32::try_from(limits::weight(&commit)).unwrap_or(u32::MAX);
+        let weight = limits::weight(draft.writes, &draft.result);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let weight = weight.min(self.max_permits);
         match self.room.try_acquire_many(weight) {
-            Ok(room) => self.apply(commit, room),
+            Ok(room) => self.apply(draft, room),
             Err(TryAcquireError::Closed) => StoreFuture::ready(Err(self.closed())),
-            Err(TryAcquireError::NoPermits) => StoreFuture::wait(async move {
-                match self.room.acquire_many(weight).await {
-                    Ok(room) => self.apply(commit, room).await,
-                    Err(_) => Err(self.closed()),
-                }
-            }),
+            Err(TryAcquireError::NoPermits) => {
+                let commit = draft.into_commit();
+                StoreFuture::wait(async move {
+                    match self.room.acquire_many(weight).await {
+                        Ok(room) => commit.lend(|draft| self.apply(draft, room)).await,
+                        Err(_) => Err(self.closed()),
+                    }
+                })
+            }
         }
     }
 
     /// Applies a commit that has room.
     fn apply(
         self: &Arc<Self>,
-        mut commit: Commit,
+        mut draft: Draft<'_>,
         room: SemaphorePermit<'_>,
     ) -> StoreFuture<'static, Result<CommitOutcome, StoreError>> {
-        let apply = |state: &mut State| state.apply(&mut commit, room.num_permits());
+        let apply = |state: &mut State| state.apply(&mut draft, room.num_permits());
         // Where its waiter begins the flush, the writer thread need not hear of it yet.
         let applied = match self.change(apply, !self.syncs_where_called) {
             Ok(applied) => applied,
@@ -109,9 +112,7 @@ impl Shared {
             Applied::Committed(flush) => {
                 // The flush gives the room back.
                 room.forget();
-                let Commit { reads, writes, result, .. } = commit;
-                commit_lists::put(reads, writes);
-                let outcome = CommitOutcome::Committed(Committed::new(result));
+                let outcome = CommitOutcome::Committed(Committed::new(draft.result));
                 if !kept(Rule::WaitForSync) {
                     return StoreFuture::ready(Ok(outcome));
                 }

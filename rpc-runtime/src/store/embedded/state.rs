@@ -24,7 +24,7 @@ use crate::rule::{Rule, kept};
 use crate::store::flush::{Flush, FlushError};
 use crate::store::records::Records;
 use crate::store::sessions::{Record, Session, Sessions, Settled, settle};
-use crate::store::{CallRef, Commit, DocKey, Outcome, ReadVersion, Refusal, Version, Write};
+use crate::store::{CallRef, DocKey, Draft, Outcome, ReadVersion, Refusal, Version, Write};
 
 /// How large a frame may have grown and be used again: more than a disk is given at once, mostly.
 const MAX_SPARE: usize = 1 << 20;
@@ -167,32 +167,32 @@ impl State {
     /// ended since the run read, mostly those that the checkpoint has just written.
     ///
     /// `permits` is the room that it was given; the flush gives it back. What is to be freed is left
-    /// in the commit, for when the lock is not held.
+    /// in the draft, for when the lock is not held.
     pub(super) fn apply(
         &mut self,
-        commit: &mut Commit,
+        draft: &mut Draft<'_>,
         permits: usize,
     ) -> Result<Applied, FailureCause> {
-        if let Some(applied) = self.apply_usual(commit, permits) {
+        if let Some(applied) = self.apply_usual(draft, permits) {
             return Ok(applied);
         }
-        match self.judge(&commit.call)? {
+        match self.judge(draft.call)? {
             _ if !kept(Rule::CheckIdAtCommit) => {}
             Verdict::New => {}
             Verdict::Recorded(outcome, flush) => return Ok(Applied::Recorded(outcome, flush)),
             Verdict::Refused(refusal, flush) => return Ok(Applied::Refused(refusal, flush)),
         }
-        match self.newest_read(&commit.reads)? {
+        match self.newest_read(draft.reads)? {
             None if kept(Rule::CompareReads) => Ok(Applied::Conflict),
-            _ => Ok(self.commit(commit, permits)),
+            _ => Ok(self.commit(draft, permits)),
         }
     }
 
     /// Applies what most commits are: a new call's change of the one document that it has read, and that
     /// was written since the last checkpoint. It does what [`apply`](State::apply) would, and looks for
     /// the session and for the document once.
-    fn apply_usual(&mut self, commit: &mut Commit, permits: usize) -> Option<Applied> {
-        let Commit { call, reads, writes, result } = commit;
+    fn apply_usual(&mut self, draft: &mut Draft<'_>, permits: usize) -> Option<Applied> {
+        let Draft { call, reads, writes, result } = draft;
         let ([read], [write]) = (&reads[..], &writes[..]) else { return None };
         let session = self.sessions.admit_mut(call).ok()?;
         let may_be_known =
@@ -439,8 +439,8 @@ impl State {
     }
 
     /// Applies a commit that has passed every check.
-    fn commit(&mut self, commit: &mut Commit, permits: usize) -> Applied {
-        let Commit { call, writes, result, .. } = commit;
+    fn commit(&mut self, draft: &mut Draft<'_>, permits: usize) -> Applied {
+        let Draft { call, writes, result, .. } = draft;
         if !kept(Rule::AllLegs) {
             writes.truncate(1);
         }

@@ -26,8 +26,8 @@ fn open_session(state: &mut State) -> SessionId {
     session
 }
 
-fn apply(state: &mut State, mut commit: Commit) -> Applied {
-    state.apply(&mut commit, 1).unwrap()
+fn apply(state: &mut State, commit: Commit) -> Applied {
+    commit.lend(|mut draft| state.apply(&mut draft, 1).unwrap())
 }
 
 fn must_apply(state: &mut State, commit: Commit) {
@@ -147,8 +147,9 @@ impl Parts {
     }
 
     fn apply(&self, seq: u64, body: &[u8]) {
-        let mut commit = put(self.session, seq, "a", body);
-        let applied = self.shared.with_state(|state| state.apply(&mut commit, 1)).unwrap();
+        let commit = put(self.session, seq, "a", body);
+        let applied = commit
+            .lend(|mut draft| self.shared.with_state(|state| state.apply(&mut draft, 1)).unwrap());
         assert!(matches!(applied, Applied::Committed(..)), "{applied:?}");
     }
 
@@ -265,7 +266,7 @@ fn synced_by_callers() -> Parts {
 
 impl Parts {
     fn commit(&self, seq: u64) -> Pin<Box<StoreFuture<'_, Result<CommitOutcome, StoreError>>>> {
-        Box::pin(self.shared.commit(put(self.session, seq, "a", b"x")))
+        Box::pin(put(self.session, seq, "a", b"x").lend(|draft| self.shared.commit(draft)))
     }
 }
 
@@ -354,7 +355,7 @@ fn a_store_that_has_failed_writes_nothing_where_it_is_called() {
     flush(&mut state);
     let config = EmbeddedConfig::default().sync_where_called(true);
     let shared = Arc::new(Shared::new(place, state, &config));
-    let _commit = shared.commit(put(session, 1, "a", b"1"));
+    let _commit = put(session, 1, "a", b"1").lend(|draft| shared.commit(draft));
     files.log.written();
     shared.fail("read", FailureCause::Panic("a page is damaged".to_owned()));
     shared.begin_here();
@@ -367,7 +368,7 @@ fn a_store_that_is_closed_lets_go_of_its_log_whoever_still_waits() {
     let config = EmbeddedConfig::default().sync_where_called(true);
     let store = EmbeddedStore::open_on(files.tree.clone(), files.log.clone(), config).unwrap();
     let session = store.shared.with_state(|state| Ok(open_session(state))).unwrap();
-    let commit = store.shared.commit(put(session, 1, "a", b"1"));
+    let commit = put(session, 1, "a", b"1").lend(|draft| store.shared.commit(draft));
     let Ok(deferred) = commit.into_deferred() else { panic!("it waits for its sync") };
     drop(store);
     assert_eq!(Arc::strong_count(&files.log.0), 1, "nobody else has the file");
