@@ -232,17 +232,15 @@ impl<S: Service> PlainJob<S> {
     }
 }
 
-/// The answer to a plain call, with its result encoded into an empty buffer.
+/// The answer to a plain call, with its result encoded into an empty buffer; boxed if there is no result.
 #[inline]
 pub(super) fn plain_answer<S: Service>(
     ended: Result<S::Response, Box<RunFailure>>,
     mut buffer: Vec<u8>,
     max_result: usize,
-) -> Answer {
-    match encode::<S>(ended, &mut buffer, max_result) {
-        Ok(verdict) => Answer::Tentative(status_of(verdict), Payload::Owned(buffer)),
-        Err(refused) => *refused,
-    }
+) -> Result<Answer, Box<Answer>> {
+    let verdict = encode::<S>(ended, &mut buffer, max_result)?;
+    Ok(Answer::Tentative(status_of(verdict), Payload::Owned(buffer)))
 }
 
 /// Records an outcome without writes, unless the call has a record already: an aborted one, or a

@@ -3,7 +3,8 @@
 
 use super::{CallRef, Commit, Outcome, ReadVersion, Write};
 
-/// As [`Commit`]. What is in the lists afterwards means nothing.
+/// As [`Commit`], with no more documents than the limits allow, and no larger ones. What is in the lists
+/// afterwards means nothing.
 #[derive(Debug)]
 pub struct Draft<'a> {
     /// See [`Commit::call`].

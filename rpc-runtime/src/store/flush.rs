@@ -63,7 +63,8 @@ pub struct Deferred<T> {
     /// The answer if the flush fails.
     failed: fn(FlushError) -> T,
     /// Who must see to it that the flush begins; `None` if somebody does already.
-    beginner: Option<Beginner>,
+    /// Boxed, since it is rare, and answers are moved a lot.
+    beginner: Option<Box<Beginner>>,
 }
 
 /// What can begin a flush.
@@ -221,7 +222,7 @@ impl<T> Deferred<Result<T, StoreError>> {
 impl<T> Deferred<T> {
     /// Has the flush begin when the answer is first waited for.
     pub(crate) fn begun_by(mut self, store: Arc<dyn BeginFlush>) -> Deferred<T> {
-        self.beginner = Some(Beginner { store, flush: Arc::clone(&self.wait.flush) });
+        self.beginner = Some(Box::new(Beginner { store, flush: Arc::clone(&self.wait.flush) }));
         self
     }
 

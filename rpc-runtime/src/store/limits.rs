@@ -1,6 +1,6 @@
 //! What a store takes in one commit.
 
-use super::{DocKey, Outcome, ReadVersion, StoreError, Write};
+use super::{Commit, DocKey, Draft, Outcome, ReadVersion, StoreError, Write};
 
 /// The most documents that one call may read or write. A call that needs more is better cut into
 /// several: every document it touches is one more to conflict over.
@@ -23,11 +23,19 @@ pub const DEFAULT_MAX_SESSIONS: usize = 1_000_000;
 const ROW_OVERHEAD: usize = 64;
 
 /// Refuses a commit that is larger than a store takes.
-pub(super) fn check(
-    reads: &[ReadVersion],
-    writes: &[Write],
-    result: &Outcome,
-) -> Result<(), StoreError> {
+pub(super) fn check(commit: &Commit) -> Result<(), StoreError> {
+    check_documents(&commit.reads, &commit.writes)?;
+    check_result(&commit.result)
+}
+
+/// As [`check`], of what a [`Tx`](crate::Tx) has put together: it takes no more documents, and no larger ones.
+#[inline]
+pub(super) fn check_draft(draft: &Draft<'_>) -> Result<(), StoreError> {
+    debug_assert!(check_documents(draft.reads, draft.writes).is_ok(), "a Tx keeps to the limits");
+    check_result(&draft.result)
+}
+
+fn check_documents(reads: &[ReadVersion], writes: &[Write]) -> Result<(), StoreError> {
     let documents = reads.len().max(writes.len());
     if documents > MAX_DOCUMENTS_PER_CALL {
         return Err(too_large(
@@ -42,11 +50,17 @@ pub(super) fn check(
             return Err(too_large(&document(&write.key), size, MAX_DOCUMENT_BYTES));
         }
     }
-    let result = result_len(result);
-    if result > MAX_RESULT_BYTES {
-        return Err(too_large("the result of the call", result, MAX_RESULT_BYTES));
-    }
     Ok(())
+}
+
+#[inline]
+fn check_result(result: &Outcome) -> Result<(), StoreError> {
+    match result_len(result) {
+        length if length > MAX_RESULT_BYTES => {
+            Err(too_large("the result of the call", length, MAX_RESULT_BYTES))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// About how much memory a commit holds until it is durable.
@@ -72,6 +86,7 @@ fn document(key: &DocKey) -> String {
     format!("document {key}")
 }
 
+#[cold]
 fn too_large(what: &str, size: usize, limit: usize) -> StoreError {
     StoreError::TooLarge { what: what.to_owned(), size, limit }
 }

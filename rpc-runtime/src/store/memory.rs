@@ -83,12 +83,14 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        commit.lend(|draft| self.commit_draft(draft))
+        match limits::check(&commit) {
+            Ok(()) => commit.lend(|draft| self.commit_draft(draft)),
+            Err(error) => StoreFuture::ready(Err(error)),
+        }
     }
 
     fn commit_draft(&self, draft: Draft<'_>) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        let fits = limits::check(draft.reads, draft.writes, &draft.result);
-        StoreFuture::ready(fits.map(|()| self.lock().commit(draft)))
+        StoreFuture::ready(limits::check_draft(&draft).map(|()| self.lock().commit(draft)))
     }
 
     fn uses_anchors(&self) -> bool {

@@ -337,7 +337,9 @@ pub struct Commit {
 }
 
 /// How a recorded call ended.
+// Its tag is a word, so that it is moved by words.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub enum Outcome {
     /// The business returned `Ok`: its encoded value.
     Success(Encoded),
@@ -360,7 +362,9 @@ pub enum AbortReason {
 }
 
 /// What became of a [`Commit`].
+// As for [`Outcome`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub enum CommitOutcome {
     /// Applied and recorded, just now.
     Committed(Committed<Outcome>),

@@ -85,7 +85,9 @@ pub(super) struct Done {
 }
 
 /// The encoded value or error of an outcome.
+// Its tag is a word, so that it is moved by words.
 #[derive(Clone, Debug)]
+#[repr(usize)]
 pub(crate) enum Payload {
     /// Shared with the store's record.
     Shared(Encoded),
@@ -94,7 +96,9 @@ pub(crate) enum Payload {
 }
 
 /// How one run, recording or abort of a call ended.
+// As for [`Payload`].
 #[derive(Debug)]
+#[repr(usize)]
 pub(crate) enum Answer {
     /// The store holds this outcome under the call's id, since just now.
     Committed(Committed<Outcome>),

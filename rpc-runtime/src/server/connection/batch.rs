@@ -45,6 +45,13 @@ impl Place<'_> {
     pub(super) fn put(&mut self, answer: Answer) {
         self.answers.push((self.index, answer));
     }
+
+    /// As [`put`](Place::put), apart: were it one with the usual, that would be built from pieces.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn put_rare(&mut self, answer: Box<Answer>) {
+        self.put(*answer);
+    }
 }
 
 /// What is to be done for a request.

@@ -181,7 +181,7 @@ where
         to: &mut Place<'_>,
     ) {
         if let Some(refused) = self.refusal() {
-            return to.put(refused);
+            return to.put_rare(refused);
         }
         match order.kind {
             Kind::Plain => self.start_plain(context, order, buffer, to),
@@ -192,7 +192,7 @@ where
                     self.start_retry(context, order, call, to);
                 }
                 Ok(anchor) => self.start_job(context, order, moment, Some(anchor), to),
-                Err(refused) => to.put(*refused),
+                Err(refused) => to.put_rare(refused),
             },
         }
     }
@@ -214,7 +214,10 @@ where
         let entered = span.enter();
         if let Poll::Ready(end) = launch(&mut self.plain_stage, &self.make_plain, job, context) {
             self.backing = Some(end.backing);
-            return to.put(plain_answer::<S>(end.ended, buffer, max_result));
+            return match plain_answer::<S>(end.ended, buffer, max_result) {
+                Ok(answer) => to.put(answer),
+                Err(refused) => to.put_rare(refused),
+            };
         }
         drop(entered);
         self.park_plain(span, order, buffer);
@@ -240,7 +243,10 @@ where
             max_result,
         };
         let span = self.span(order);
-        let polled = span.in_scope(|| launch(&mut self.stage, &self.make, job, context));
+        // Not `in_scope`: what is done in a closure is moved into it first.
+        let entered = span.enter();
+        let polled = launch(&mut self.stage, &self.make, job, context);
+        drop(entered);
         let call = |this: &Self| anchor.map(|anchor| this.call_ref(order, moment, anchor));
         match polled {
             Poll::Ready(Ran { end, backing, store }) => {
@@ -265,7 +271,8 @@ where
         let mut parked = std::mem::replace(&mut self.plain_stage, Box::pin(None));
         let running = async move {
             let end = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
-            JobEnd::Answer(plain_answer::<S>(end.ended, buffer, max_result))
+            let answer = plain_answer::<S>(end.ended, buffer, max_result);
+            JobEnd::Answer(answer.unwrap_or_else(|refused| *refused))
         };
         self.park(running, span, order, None);
     }
@@ -361,13 +368,11 @@ where
         )
     }
 
-    fn refusal(&self) -> Option<Answer> {
+    #[inline]
+    fn refusal(&self) -> Option<Box<Answer>> {
         let server = &self.server;
-        if server.running.load(Ordering::Relaxed) < server.config.max_running {
-            return None;
-        }
-        let why = "the server has as many calls running as its limits allow";
-        Some(Answer::Refused(RefusalReason::Overloaded, why.to_owned()))
+        let is_full = server.running.load(Ordering::Relaxed) >= server.config.max_running;
+        is_full.then(overloaded)
     }
 
     /// Moves a call that must wait to a task of its own.
@@ -431,6 +436,12 @@ where
             }
         }
     }
+}
+
+#[cold]
+fn overloaded() -> Box<Answer> {
+    let why = "the server has as many calls running as its limits allow";
+    Box::new(Answer::Refused(RefusalReason::Overloaded, why.to_owned()))
 }
 
 /// Polls a call once. One that is over holds nothing any more, and stays on its stage until the next.

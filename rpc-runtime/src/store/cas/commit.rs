@@ -57,7 +57,7 @@ impl<B: CasBackend> Inner<B> {
         self: Arc<Self>,
         commit: Commit,
     ) -> Result<CommitOutcome, StoreError> {
-        limits::check(&commit.reads, &commit.writes, &commit.result)?;
+        limits::check(&commit)?;
         check_limits(&commit)?;
         loop {
             let outcome = self.commit_once(&commit).await?;

@@ -78,7 +78,7 @@ use super::flush::{Deferred, Flush};
 use super::sessions::TooManySessions;
 use super::{
     CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Lease, LookUp, ReadVersion,
-    Resume, Store, StoreError, StoreFuture, Versioned, sealed,
+    Resume, Store, StoreError, StoreFuture, Versioned, limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::time::WallTime;
@@ -223,11 +223,17 @@ impl Store for EmbeddedStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        commit.lend(|draft| self.commit_draft(draft))
+        match limits::check(&commit) {
+            Ok(()) => commit.lend(|draft| self.commit_draft(draft)),
+            Err(error) => StoreFuture::ready(Err(error)),
+        }
     }
 
     fn commit_draft(&self, draft: Draft<'_>) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        self.shared.commit(draft)
+        match limits::check_draft(&draft) {
+            Ok(()) => self.shared.commit(draft),
+            Err(error) => StoreFuture::ready(Err(error)),
+        }
     }
 
     fn uses_anchors(&self) -> bool {

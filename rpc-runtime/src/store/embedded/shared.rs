@@ -75,9 +75,6 @@ impl Shared {
         self: &Arc<Self>,
         draft: Draft<'_>,
     ) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        if let Err(error) = limits::check(draft.reads, draft.writes, &draft.result) {
-            return StoreFuture::ready(Err(error));
-        }
         let weight = limits::weight(draft.writes, &draft.result);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let weight = weight.min(self.max_permits);

@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 use tokio::net::TcpListener;
 
 use super::limit::{Calls, Connection, Writer, answer_frames, connect_with};
-use super::ours::{Account, account_name};
+use super::ours::{Account, name_of};
 use crate::work::NAME;
 
 /// A request: its number and the first unanswered one (8 bytes each), two names of 16 bytes behind
@@ -125,7 +125,7 @@ pub(crate) async fn connect(address: &str) -> Result<Rc<Connection<Numbered>>, B
 
 /// Adds to the account of a caller.
 pub(crate) async fn write(connection: &Connection<Numbered>, caller: usize) {
-    let (from, to) = (account_name(caller as u64), NAME.to_owned());
+    let (from, to) = (name_of(caller), NAME.to_owned());
     let seq = {
         let mut calls = connection.calls.borrow_mut();
         let (seq, base) = (calls.base + calls.pending.len() as u64, calls.base);

@@ -6,7 +6,7 @@ use std::error::Error;
 use rpc::store::DocKey;
 use rpc::{Client, Server};
 
-use super::ours::{Account, Name, Receipt, account_name};
+use super::ours::{Account, Name, Receipt, name_of};
 use crate::durable::without_ids::{WithoutIds, Write};
 use crate::work::NAME;
 
@@ -55,6 +55,6 @@ pub(crate) async fn connect(address: &str) -> Result<UnsafelyClient, Box<dyn Err
 }
 
 pub(crate) async fn write(client: &UnsafelyClient, caller: usize) {
-    let account = Name(account_name(caller as u64));
+    let account = Name(name_of(caller));
     client.write(account, NAME.to_owned(), 100).await.expect("the server answers");
 }
