@@ -49,8 +49,8 @@ impl Place<'_> {
     /// As [`put`](Place::put), apart: were it one with the usual, that would be built from pieces.
     #[cold]
     #[inline(never)]
-    pub(super) fn put_rare(&mut self, answer: Box<Answer>) {
-        self.put(*answer);
+    pub(super) fn put_rare(&mut self, answer: Answer) {
+        self.put(answer);
     }
 }
 

@@ -181,7 +181,7 @@ where
         to: &mut Place<'_>,
     ) {
         if let Some(refused) = self.refusal() {
-            return to.put_rare(refused);
+            return to.put_rare(*refused);
         }
         match order.kind {
             Kind::Plain => self.start_plain(context, order, buffer, to),
@@ -192,7 +192,7 @@ where
                     self.start_retry(context, order, call, to);
                 }
                 Ok(anchor) => self.start_job(context, order, moment, Some(anchor), to),
-                Err(refused) => to.put_rare(refused),
+                Err(refused) => to.put_rare(*refused),
             },
         }
     }
@@ -216,7 +216,7 @@ where
             self.backing = Some(end.backing);
             return match plain_answer::<S>(end.ended, buffer, max_result) {
                 Ok(answer) => to.put(answer),
-                Err(refused) => to.put_rare(refused),
+                Err(refused) => to.put_rare(*refused),
             };
         }
         drop(entered);
