@@ -1,5 +1,10 @@
 //! A connection's first frames: hello in, welcome or reject out, and the session that follows.
+//!
+//! What comes before the session and after it is boxed, and made in functions of its own: a connection would
+//! hold the room for all its life, and its task need it on the stack at each wake-up.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,6 +28,9 @@ use crate::wire::handshake::{Hello, MAX_HANDSHAKE_FRAME, Reject, RejectReason, W
 /// How long a peer may take to receive our last word.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// A part of a connection's life.
+type Part<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// Serves one connection from its first byte to its last.
 pub(super) async fn serve<S: Service>(
     server: Arc<Shared<S>>,
@@ -42,7 +50,7 @@ pub(super) async fn serve<S: Service>(
     let limit = server.config.handshake_timeout;
     let entered = tokio::select! {
         biased;
-        entered = tokio::time::timeout(limit, enter(&server, &mut io, &peer)) => entered,
+        entered = tokio::time::timeout(limit, entering(&server, &mut io, &peer)) => entered,
         () = server.drain.notified() => return,
     };
     let entered = match entered {
@@ -104,6 +112,15 @@ struct Entered {
     decoder: FrameDecoder,
     /// What came in behind the hello.
     rest: Vec<u8>,
+}
+
+#[inline(never)]
+fn entering<'a, S: Service>(
+    server: &'a Arc<Shared<S>>,
+    io: &'a mut Box<dyn Io>,
+    peer: &'a Peer,
+) -> Part<'a, Result<Entered, Option<Reject>>> {
+    Box::pin(enter(server, io, peer))
 }
 
 /// Reads the hello, opens the session, says welcome. `Err(None)`: the peer has gone.
@@ -209,32 +226,42 @@ async fn open_session<S: Service>(
     }
 }
 
-async fn close_session<S: Service>(server: &Shared<S>, peer: &Peer, id: SessionId) {
-    server.sessions.remove(&peer.identity, id);
-    if let Err(error) = server.store.close_session(id).await {
-        // Its lease will end it.
-        tracing::warn!(%error, session = %id.client, "a session could not be closed");
-    }
+#[inline(never)]
+fn close_session<'a, S: Service>(
+    server: &'a Shared<S>,
+    peer: &'a Peer,
+    id: SessionId,
+) -> Part<'a, ()> {
+    Box::pin(async move {
+        server.sessions.remove(&peer.identity, id);
+        if let Err(error) = server.store.close_session(id).await {
+            // Its lease will end it.
+            tracing::warn!(%error, session = %id.client, "a session could not be closed");
+        }
+    })
 }
 
-async fn send_reject<S: Service>(
-    server: &Shared<S>,
+#[inline(never)]
+fn send_reject<'a, S: Service>(
+    server: &'a Shared<S>,
     mut io: Box<dyn Io>,
-    peer: &Peer,
-    reject: &Reject,
-) {
-    add(&server.counters.rejected, 1);
-    tracing::info!(peer = peer.address, reason = ?reject.reason, reject.message, "refused");
-    let mut out = Vec::new();
-    reject.put(&mut out);
-    let farewell = async {
-        if io.write_all(&out).await.is_ok() && io.shutdown().await.is_ok() {
-            // Closing with unread bytes would reset the connection, and take our words with it.
-            let mut scrap = [0; 1024];
-            while io.read(&mut scrap).await.is_ok_and(|count| count > 0) {}
-        }
-    };
-    let _peer_may_be_slow = tokio::time::timeout(FAREWELL, farewell).await;
+    peer: &'a Peer,
+    reject: &'a Reject,
+) -> Part<'a, ()> {
+    Box::pin(async move {
+        add(&server.counters.rejected, 1);
+        tracing::info!(peer = peer.address, reason = ?reject.reason, reject.message, "refused");
+        let mut out = Vec::new();
+        reject.put(&mut out);
+        let farewell = async {
+            if io.write_all(&out).await.is_ok() && io.shutdown().await.is_ok() {
+                // Closing with unread bytes would reset the connection, and take our words with it.
+                let mut scrap = [0; 1024];
+                while io.read(&mut scrap).await.is_ok_and(|count| count > 0) {}
+            }
+        };
+        let _peer_may_be_slow = tokio::time::timeout(FAREWELL, farewell).await;
+    })
 }
 
 fn unavailable(error: &StoreError) -> Reject {
