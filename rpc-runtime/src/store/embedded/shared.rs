@@ -136,7 +136,7 @@ impl Shared {
     }
 
     /// As [`with_state`](Shared::with_state); whether the writer thread hears of work.
-    fn change<T>(
+    pub(super) fn change<T>(
         &self,
         step: impl FnOnce(&mut State) -> Result<T, FailureCause>,
         tell_writer: bool,
@@ -272,8 +272,9 @@ impl Shared {
 
     /// Has the threads end once nothing is left to write.
     pub(super) fn close(&self) {
-        self.lock().closing = true;
-        self.work.notify_one();
+        let mut state = self.lock();
+        state.closing = true;
+        self.tell_writer(state);
     }
 
     fn want_checkpoint(&self, state: &mut State) {

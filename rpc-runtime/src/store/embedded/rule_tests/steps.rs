@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
@@ -19,6 +20,9 @@ use crate::store::embedded::state::{Applied, Checkpoint, State, Verdict};
 use crate::store::embedded::writer;
 use crate::store::flush::BeginFlush as _;
 use crate::store::{CommitOutcome, Store as _, StoreError, StoreFuture};
+
+/// After this, what has not happened never will.
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn open_session(state: &mut State) -> SessionId {
     let session = state.sessions.open(&identity(), SECRET, LEASE).unwrap();
@@ -131,6 +135,7 @@ struct Parts {
     shared: Arc<Shared>,
     database: Database,
     session: SessionId,
+    log: Image,
 }
 
 impl Parts {
@@ -140,10 +145,12 @@ impl Parts {
     }
 
     fn with(config: &EmbeddedConfig) -> Parts {
-        let Opened { place, database, mut state } = Files::default().parts(config.log_bytes);
+        let files = Files::default();
+        let Opened { place, database, mut state } = files.parts(config.log_bytes);
         let session = open_session(&mut state);
         flush(&mut state);
-        Parts { shared: Arc::new(Shared::new(place, state, config)), database, session }
+        let shared = Arc::new(Shared::new(place, state, config));
+        Parts { shared, database, session, log: files.log }
     }
 
     fn apply(&self, seq: u64, body: &[u8]) {
@@ -309,6 +316,54 @@ fn what_comes_while_another_writes_waits_for_the_log() {
     let (generation, log) = parts.next_generation().unwrap();
     writer::flush(&parts.shared, generation, log);
     assert!(poll(second.as_mut()).is_ready());
+}
+
+/// Has something happen while a caller writes, and says whether the writer thread, which was told of it and
+/// found the log taken, gets to what is wanted once the caller has written.
+fn gets_on(parts: &Parts, meanwhile: impl FnOnce(), wanted: impl Fn(&State) -> bool) -> bool {
+    let sees = |wanted: &dyn Fn(&State) -> bool| {
+        let start = Instant::now();
+        while start.elapsed() < LIMIT {
+            if parts.shared.change(|state| Ok(wanted(state)), false).unwrap() {
+                return true;
+            }
+            std::thread::yield_now();
+        }
+        false
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| while parts.next_generation().is_some() {});
+        let is_idle = sees(&|state| state.writer_idle);
+        let disk = parts.log.lock();
+        scope.spawn(|| poll(parts.commit(1).as_mut()).is_ready());
+        let is_written = sees(&State::is_flushing);
+        meanwhile();
+        let was_told = sees(&|state| state.writer_idle);
+        drop(disk);
+        let gets_on = is_idle && is_written && was_told && sees(&wanted);
+        parts.shared.fail("go on", FailureCause::Panic("the test is over".to_owned()));
+        gets_on
+    })
+}
+
+#[test]
+fn who_has_written_tells_the_writer_thread_what_came_meanwhile() {
+    let parts = synced_by_callers();
+    let mut second = None;
+    let commit = || {
+        let mut commit = parts.commit(2);
+        assert!(poll(commit.as_mut()).is_pending());
+        second = Some(commit);
+    };
+    // The writer of this test takes what there is, and writes nothing.
+    assert!(gets_on(&parts, commit, |state| state.is_flushing() && !state.has_work()));
+}
+
+#[test]
+fn who_has_written_tells_the_writer_thread_that_the_store_is_closed() {
+    let parts = synced_by_callers();
+    let close = || parts.shared.close();
+    assert!(gets_on(&parts, close, |state| matches!(state.checkpoint, Checkpoint::Wanted(_))));
 }
 
 #[test]
