@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rpc::MAX_DOCUMENTS_PER_CALL;
 use rpc::id::ArgumentHash;
-use rpc::store::{AbortReason, CommitOutcome, LookUp, Outcome, Refusal, Store, StoreError};
+use rpc::store::{self, AbortReason, CommitOutcome, LookUp, Outcome, Refusal, Store, StoreError};
 
 use super::{
     Caller, Draft, Harness, body, commit, key, look_up, must_be_recorded, must_be_refused,
@@ -278,14 +278,25 @@ pub async fn a_commit_over_the_limits_is_refused_and_does_nothing(harness: &impl
         base().ending(success(&vec![8; max_result + 1])),
     ];
     for draft in drafts {
-        match store.commit(draft).await {
-            Err(StoreError::TooLarge { size, limit, .. }) => {
-                assert_eq!(size, limit + 1, "the error says what is too large");
-            }
-            other => panic!("it is over a limit: {other:?}"),
-        }
+        must_be_too_large(store.commit(draft).await);
         assert_eq!(body(&*store, &small).await, None, "nothing was applied");
         assert_eq!(look_up(&*store, &caller.call(1)).await, LookUp::Unknown, "nor recorded");
     }
+    // A run's `Tx` sees to its documents, but not to its result.
+    let mut lent = base().ending(success(&vec![8; max_result + 1]));
+    let (reads, writes) = (&mut lent.reads, &mut lent.writes);
+    let draft = store::Draft { call: &lent.call, reads, writes, result: lent.result };
+    must_be_too_large(store.commit_draft(draft).await);
+    assert_eq!(look_up(&*store, &caller.call(1)).await, LookUp::Unknown, "nothing was recorded");
     must_commit(&*store, base()).await;
+}
+
+/// By one more than the limit.
+fn must_be_too_large(committed: Result<CommitOutcome, StoreError>) {
+    match committed {
+        Err(StoreError::TooLarge { size, limit, .. }) => {
+            assert_eq!(size, limit + 1, "the error says what is too large");
+        }
+        other => panic!("it is over a limit: {other:?}"),
+    }
 }
