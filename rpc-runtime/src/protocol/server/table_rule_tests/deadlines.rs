@@ -68,6 +68,27 @@ fn a_read_that_was_ended_and_refused_is_over() {
     assert_eq!(status(&mut table), Status::Refused(RefusalReason::Cancelled));
 }
 
+/// Its business was stopped, but may have ended just before.
+#[test]
+fn the_late_end_of_a_run_that_was_given_up_ends_nothing() {
+    let mut table = table();
+    let run = run_started(&mut table, 1);
+    table.handle_cancel(Seq(1));
+    let Some(Duty::Abort(_, abort, ..)) = table.poll_duty() else { panic!("it is ended") };
+    for late in [
+        Answer::Refused(RefusalReason::Failed, String::new()),
+        Answer::Unknown(String::new()),
+        Answer::Never(Refusal::Stale),
+    ] {
+        end(&mut table, 1, run, late);
+        assert!(!table.has_output(), "nothing is known of it yet");
+        assert_eq!(table.running(), 1);
+    }
+    let outcome = committed(Outcome::Aborted(AbortReason::Cancelled));
+    end(&mut table, 1, abort, Answer::Committed(outcome));
+    assert_eq!(status(&mut table), Status::Aborted(AbortReason::Cancelled));
+}
+
 fn settle(request: Incoming) -> Incoming {
     Incoming { settle: true, ..request }
 }
