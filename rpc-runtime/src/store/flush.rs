@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -16,6 +17,8 @@ type Cause = Arc<dyn std::error::Error + Send + Sync>;
 pub(crate) struct Flush {
     end: OnceLock<Result<(), FlushError>>,
     waiters: Mutex<Waiters>,
+    /// Whether it has ended and somebody waits who was not woken.
+    has_rest: AtomicBool,
 }
 
 /// Who is to be woken when a flush ends.
@@ -97,7 +100,36 @@ impl Flush {
         if self.end.set(end).is_err() {
             return;
         }
-        // Whoever comes later sees the end.
+        self.wake_all();
+    }
+
+    /// Says that the changes are durable, and wakes one of those who wait. It wakes the others when it
+    /// is polled, or gone: where they are on its thread, that is cheaper by far than from another one.
+    ///
+    /// Whoever says so must [`wake_rest`](Flush::wake_rest) before long, whatever becomes of the one.
+    pub(crate) fn finish_and_wake_one(&self) {
+        if self.end.set(Ok(())).is_err() {
+            return;
+        }
+        let first = {
+            let mut waiters = self.waiters();
+            self.has_rest.store(true, Ordering::Release);
+            waiters.wakers.iter_mut().find_map(Option::take)
+        };
+        if let Some(first) = first {
+            first.wake();
+        }
+    }
+
+    /// Wakes those who were not woken when it ended.
+    pub(crate) fn wake_rest(&self) {
+        if self.has_rest.load(Ordering::Acquire) && self.has_rest.swap(false, Ordering::AcqRel) {
+            self.wake_all();
+        }
+    }
+
+    /// Wakes all who wait. It has ended, so whoever comes later does not.
+    fn wake_all(&self) {
         let waiters = std::mem::take(&mut *self.waiters());
         waiters.wakers.into_iter().flatten().for_each(Waker::wake);
     }
@@ -146,6 +178,7 @@ impl Wait {
 
     fn poll(&mut self, context: &Context<'_>) -> Poll<()> {
         if self.flush.has_ended() {
+            self.flush.wake_rest();
             return Poll::Ready(());
         }
         let mut waiters = self.flush.waiters();
@@ -165,11 +198,12 @@ impl Drop for Wait {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
         if self.flush.has_ended() {
-            return;
+            return self.flush.wake_rest();
         }
         let mut waiters = self.flush.waiters();
         if self.flush.has_ended() {
-            return;
+            drop(waiters);
+            return self.flush.wake_rest();
         }
         let waker = waiters.remove(place);
         drop(waiters);
@@ -260,7 +294,7 @@ impl<T> Deferred<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
     use super::*;
@@ -294,6 +328,34 @@ mod tests {
         assert_eq!(counts, [1, 0, 1, 0]);
         assert!(poll(&mut one, &Arc::default()).is_ready());
         drop((one, three));
+    }
+
+    /// Whether the one who was woken wakes the others when it is polled, when it is gone, and when somebody
+    /// comes who was not woken.
+    #[test]
+    fn the_one_who_is_woken_wakes_the_others() {
+        for how in ["polled", "gone", "another comes", "told to"] {
+            let flush = Arc::<Flush>::default();
+            let woken = [(); 3].map(|()| Arc::<Woken>::default());
+            let mut waits = [(); 3].map(|()| Wait::of(Arc::clone(&flush)));
+            for (wait, woken) in waits.iter_mut().zip(&woken) {
+                assert!(poll(wait, woken).is_pending());
+            }
+            flush.finish_and_wake_one();
+            flush.finish_and_wake_one();
+            let counts = || woken.each_ref().map(|woken| woken.0.load(Ordering::Relaxed));
+            assert_eq!(counts(), [1, 0, 0]);
+            let [mut first, mut second, _third] = waits;
+            match how {
+                "polled" => assert!(poll(&mut first, &woken[0]).is_ready()),
+                "gone" => drop(first),
+                "another comes" => assert!(poll(&mut second, &woken[1]).is_ready()),
+                _ => flush.wake_rest(),
+            }
+            assert_eq!(counts(), [1, 1, 1], "{how}");
+            flush.wake_rest();
+            assert_eq!(counts(), [1, 1, 1], "once");
+        }
     }
 
     #[test]

@@ -10,7 +10,6 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "failover")]
 use crate::failover;
 use crate::hot_path::Path;
-use crate::load::Figures;
 use crate::work::Contender;
 use crate::{build_cost, durable, growth, guard, restate, table, tail, usage, work};
 
@@ -93,7 +92,7 @@ enum Command {
         #[arg(long)]
         core: usize,
     },
-    /// Loads a server: says that it is warm, waits for a line, prints figures as JSON.
+    /// Loads a server: says that it is warm, and for each line with milliseconds, prints figures as JSON.
     #[command(hide = true)]
     Load {
         #[arg(long)]
@@ -105,7 +104,7 @@ enum Command {
         #[arg(long)]
         in_flight: usize,
         #[arg(long)]
-        millis: u64,
+        warm_up_millis: u64,
     },
 }
 
@@ -160,19 +159,12 @@ fn carry_out(command: Command) -> Result<(), Box<dyn Error>> {
             usage::tell_when_asked();
             runtime()?.block_on(work::serve(contender))
         }
-        Command::Load { contender, core, address, in_flight, millis } => {
+        Command::Load { contender, core, address, in_flight, warm_up_millis } => {
             pin(core);
-            let time = Duration::from_millis(millis);
-            tell(work::load(contender, &address, in_flight, time))
+            let warm_up = Duration::from_millis(warm_up_millis);
+            local_runtime()?.block_on(work::load(contender, &address, in_flight, warm_up))
         }
     }
-}
-
-/// Runs a load and prints its figures as JSON.
-fn tell(load: impl Future<Output = Result<Figures, Box<dyn Error>>>) -> Result<(), Box<dyn Error>> {
-    let figures = local_runtime()?.block_on(load)?;
-    println!("{}", serde_json::to_string(&figures)?);
-    Ok(())
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -8,15 +8,15 @@ use std::time::Duration;
 use tempfile::NamedTempFile;
 
 use crate::counted::Counted;
-use crate::process::{Load, Program, Server};
+use crate::process::{Load, Program, Server, WARM_UP};
 use crate::work::Contender;
 
 /// A run, and one that is longer: what the longer one takes more, its additional calls take.
 const TIMES: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(3000)];
 /// How often each caller must have been answered in the additional time.
 const ROUNDS: usize = 4;
-/// A load makes calls for a quarter of its time before it is timed.
-const WITH_WARM_UP: f64 = 1.25;
+/// The calls of a load with those that it makes to warm up.
+const WITH_WARM_UP: f64 = 1.0 + 1.0 / WARM_UP as f64;
 
 /// Valgrind, told to count and to keep nothing else.
 pub(crate) fn valgrind() -> Command {

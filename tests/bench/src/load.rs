@@ -1,4 +1,4 @@
-//! The loop that loads a server: first to warm up, then, once it is told to, timed.
+//! The loop that loads a server: first to warm up, then, whenever it is told to, timed.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::contender::bare::Loop;
 use crate::usage::Usage;
 
-/// What one load has measured.
+/// What one load has measured when it was told to go.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) calls: u64,
@@ -41,60 +41,68 @@ pub(crate) fn histogram() -> Result<Histogram<u64>, Box<dyn Error>> {
     Ok(Histogram::new_with_bounds(1, 60_000_000_000, 3)?)
 }
 
-/// Makes calls from as many tasks as are to be in flight. Each task has a caller, made from its number,
-/// with a client's handle of its own, as a program's tasks have.
+/// Makes calls from as many tasks as are to be in flight, for a while to warm up, and then as often as it is
+/// told to, for as long as it is told to; prints the figures of each time. Each task has a caller, made from
+/// its number, with a client's handle of its own, as a program's tasks have.
 pub(crate) async fn drive<C: AsyncFn() + 'static>(
     in_flight: usize,
-    time: Duration,
+    warm_up: Duration,
     caller: impl Fn(usize) -> C,
-) -> Result<Figures, Box<dyn Error>> {
-    run(in_flight, time / 4, &caller).await?;
-    told_to_go().await?;
-    let before = Usage::now();
-    let measured = run(in_flight, time, &caller).await?;
-    Ok(figures(&measured, Usage::now() - before))
+) -> Result<(), Box<dyn Error>> {
+    run(in_flight, warm_up, &caller).await?;
+    println!("{WARM}");
+    while let Some(time) = told_to_go().await? {
+        let before = Usage::now();
+        let measured = run(in_flight, time, &caller).await?;
+        tell(&measured, Usage::now() - before)?;
+    }
+    Ok(())
 }
 
 /// As [`drive`], without tasks.
 pub(crate) async fn drive_loop(
     mut calls: Loop,
     in_flight: usize,
-    time: Duration,
-) -> Result<Figures, Box<dyn Error>> {
-    calls.run(time / 4, every(in_flight)).await?;
-    told_to_go().await?;
-    let before = Usage::now();
-    let measured = calls.run(time, every(in_flight)).await?;
-    Ok(figures(&measured, Usage::now() - before))
+    warm_up: Duration,
+) -> Result<(), Box<dyn Error>> {
+    calls.run(warm_up, every(in_flight)).await?;
+    println!("{WARM}");
+    while let Some(time) = told_to_go().await? {
+        let before = Usage::now();
+        let measured = calls.run(time, every(in_flight)).await?;
+        tell(&measured, Usage::now() - before)?;
+    }
+    Ok(())
 }
 
 fn every(in_flight: usize) -> u64 {
     if in_flight == 1 { 1 } else { TIMED_EVERY }
 }
 
-/// Says that it is warm and waits for a line; the runtime goes on meanwhile.
-async fn told_to_go() -> Result<(), Box<dyn Error>> {
-    println!("{WARM}");
+/// Waits for a line with milliseconds; the runtime goes on meanwhile. `None` at the end of the input.
+async fn told_to_go() -> Result<Option<Duration>, Box<dyn Error>> {
     let line = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         std::io::stdin().read_line(&mut line).map(|_| line)
     });
-    match line.await?? {
-        line if line.is_empty() => Err("nobody waits for the figures".into()),
-        _ => Ok(()),
+    match line.await??.trim_end() {
+        "" => Ok(None),
+        millis => Ok(Some(Duration::from_millis(millis.parse()?))),
     }
 }
 
-fn figures(measured: &Measured, client: Usage) -> Figures {
+fn tell(measured: &Measured, client: Usage) -> Result<(), Box<dyn Error>> {
     let micros = |share: f64| measured.waits.value_at_quantile(share) as f64 / 1000.0;
-    Figures {
+    let figures = Figures {
         calls: measured.calls,
         seconds: measured.seconds,
         p50_micros: micros(0.5),
         p99_micros: micros(0.99),
         p999_micros: micros(0.999),
         client,
-    }
+    };
+    println!("{}", serde_json::to_string(&figures)?);
+    Ok(())
 }
 
 async fn run<C: AsyncFn() + 'static>(

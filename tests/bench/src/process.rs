@@ -15,6 +15,9 @@ use crate::work::Contender;
 pub(crate) const SERVER_CORE: usize = 0;
 pub(crate) const CLIENT_CORE: usize = 1;
 
+/// A load warms up for one part in so many of its time.
+pub(crate) const WARM_UP: u32 = 4;
+
 /// Which program is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
@@ -169,9 +172,13 @@ impl Server {
 }
 
 /// A client process that has warmed up and waits.
-pub(crate) struct Load(Talking);
+pub(crate) struct Load {
+    process: Talking,
+    time: Duration,
+}
 
 impl Load {
+    /// One whose timed calls take so long, unless it is told otherwise.
     pub(crate) fn start(
         program: &Program,
         contender: Contender,
@@ -180,28 +187,50 @@ impl Load {
         time: Duration,
     ) -> Result<Load, Box<dyn Error>> {
         let mut command = program.command();
-        command
-            .args(["load", "--contender", &contender.name(), "--address", address])
-            .args(["--core", &CLIENT_CORE.to_string(), "--in-flight", &in_flight.to_string()])
-            .args(["--millis", &time.as_millis().to_string()]);
-        let mut process = Talking::start(&mut command)?;
+        command.args(["load", "--contender", &contender.name(), "--address", address]).args([
+            "--core",
+            &CLIENT_CORE.to_string(),
+            "--in-flight",
+            &in_flight.to_string(),
+        ]);
+        Load::start_with(&mut command, time)
+    }
+
+    /// Starts what says when it is warm, and is told for how long.
+    pub(crate) fn start_with(
+        command: &mut Command,
+        time: Duration,
+    ) -> Result<Load, Box<dyn Error>> {
+        let warm_up = time / WARM_UP;
+        command.args(["--warm-up-millis", &warm_up.as_millis().to_string()]);
+        let mut process = Talking::start(command)?;
         match process.hear()? {
-            said if said == WARM => Ok(Load(process)),
-            said => Err(format!("the client of {contender:?} said {said:?}").into()),
+            said if said == WARM => Ok(Load { process, time }),
+            said => Err(format!("instead of {WARM:?} the client {command:?} said {said:?}").into()),
         }
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.0.id()
+        self.process.id()
+    }
+
+    /// How long it is to make timed calls.
+    pub(crate) fn time(&self) -> Duration {
+        self.time
     }
 
     pub(crate) fn end(self) -> Result<(), Box<dyn Error>> {
-        self.0.end()
+        self.process.end()
     }
 
     /// Lets it make its timed calls.
     pub(crate) fn go(&mut self) -> Result<Figures, Box<dyn Error>> {
-        self.0.say("go")?;
-        Ok(serde_json::from_str(&self.0.hear()?)?)
+        self.go_for(self.time)
+    }
+
+    /// The same, for so long.
+    pub(crate) fn go_for(&mut self, time: Duration) -> Result<Figures, Box<dyn Error>> {
+        self.process.say(&time.as_millis().to_string())?;
+        Ok(serde_json::from_str(&self.process.hear()?)?)
     }
 }

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::contender::bare::Loop;
 use crate::contender::{limit, limit_write, ours, without_ids};
-use crate::load::{Figures, drive, drive_loop};
+use crate::load::{drive, drive_loop};
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -81,61 +81,63 @@ pub(crate) async fn serve(contender: Contender) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Loads a server for `time`, with this many calls in flight.
+/// Loads a server with this many calls in flight, for a while to warm up and then as it is told to.
 pub(crate) async fn load(
     contender: Contender,
     address: &str,
     in_flight: usize,
-    time: Duration,
-) -> Result<Figures, Box<dyn Error>> {
+    warm_up: Duration,
+) -> Result<(), Box<dyn Error>> {
     match contender {
         Contender::Plain => {
             let client = ours::connect(address).await?;
-            drive(in_flight, time, |_| with(&client, async |client| ours::plain(client).await))
+            drive(in_flight, warm_up, |_| with(&client, async |client| ours::plain(client).await))
                 .await
         }
         Contender::PlainLent => {
             let client = ours::connect(address).await?;
-            drive(in_flight, time, |_| with(&client, async |client| ours::plain_lent(client).await))
-                .await
+            drive(in_flight, warm_up, |_| {
+                with(&client, async |client| ours::plain_lent(client).await)
+            })
+            .await
         }
         Contender::PlainBusyPolled => {
             let client = ours::connect_busy_polled(address).await?;
-            drive(in_flight, time, |_| with(&client, async |client| ours::plain(client).await))
+            drive(in_flight, warm_up, |_| with(&client, async |client| ours::plain(client).await))
                 .await
         }
         Contender::WriteMemory | Contender::WriteEmbedded => {
             let client = ours::connect(address).await?;
-            drive(in_flight, time, |caller| {
+            drive(in_flight, warm_up, |caller| {
                 with(&client, async move |client| ours::write(client, caller).await)
             })
             .await
         }
         Contender::WriteJournalled => {
             let (client, _place) = ours::connect_journalled(address).await?;
-            drive(in_flight, time, |caller| {
+            drive(in_flight, warm_up, |caller| {
                 with(&client, async move |client| ours::write(client, caller).await)
             })
             .await
         }
         Contender::WriteWithoutIds => {
             let client = without_ids::connect(address).await?;
-            drive(in_flight, time, |caller| {
+            drive(in_flight, warm_up, |caller| {
                 with(&client, async move |client| without_ids::write(client, caller).await)
             })
             .await
         }
         Contender::Limit => {
             let client = limit::connect(address).await?;
-            drive(in_flight, time, |_| with(&client, async |client| limit::call(client).await))
+            drive(in_flight, warm_up, |_| with(&client, async |client| limit::call(client).await))
                 .await
         }
         Contender::LimitNoTasks => {
-            drive_loop(Loop::connect(address, in_flight).await?, in_flight, time).await
+            drive_loop(Loop::connect(address, in_flight).await?, in_flight, warm_up).await
         }
         Contender::LimitWrite => {
             let client = limit_write::connect(address).await?;
-            drive(in_flight, time, |caller| {
+            drive(in_flight, warm_up, |caller| {
                 with(&client, async move |client| limit_write::write(client, caller).await)
             })
             .await
@@ -143,7 +145,7 @@ pub(crate) async fn load(
         #[cfg(feature = "peers")]
         Contender::Tarpc => {
             let client = crate::contender::tarpc::connect(address).await?;
-            drive(in_flight, time, |_| {
+            drive(in_flight, warm_up, |_| {
                 with(&client, async |client| crate::contender::tarpc::call(client).await)
             })
             .await
@@ -151,7 +153,7 @@ pub(crate) async fn load(
         #[cfg(feature = "peers")]
         Contender::Tonic => {
             let client = crate::contender::tonic::connect(address).await?;
-            drive(in_flight, time, |_| {
+            drive(in_flight, warm_up, |_| {
                 with(&client, async |client| crate::contender::tonic::call(client).await)
             })
             .await
@@ -159,7 +161,7 @@ pub(crate) async fn load(
         #[cfg(feature = "peers")]
         Contender::VoloThrift => {
             let client = crate::contender::volo::connect(address)?;
-            drive(in_flight, time, |_| {
+            drive(in_flight, warm_up, |_| {
                 with(&client, async |client| crate::contender::volo::call(client).await)
             })
             .await
@@ -167,7 +169,7 @@ pub(crate) async fn load(
         #[cfg(feature = "peers")]
         Contender::CapnpRpc => {
             let client = crate::contender::capnp::connect(address).await?;
-            drive(in_flight, time, |_| {
+            drive(in_flight, warm_up, |_| {
                 with(&client, async |client| crate::contender::capnp::call(client).await)
             })
             .await

@@ -208,6 +208,19 @@ impl Shared {
         self.lock().end_flush(frame, log);
     }
 
+    /// As [`end_flush`](Shared::end_flush); gives what came meanwhile, and the log to write it to, if it
+    /// has room there.
+    pub(super) fn end_flush_and_go_on(
+        &self,
+        frame: Vec<u8>,
+        log: Log,
+    ) -> Option<(Generation, Log)> {
+        let mut state = self.lock();
+        state.end_flush(frame, log);
+        let may_go_on = state.failure().is_none() && state.has_work();
+        (may_go_on && state.log_has_room(state.frame_len())).then(|| state.begin_flush())
+    }
+
     /// Waits for the end of the checkpoint that was begun last.
     pub(super) fn wait_for_checkpoint(&self) -> Result<(), WriteError> {
         let mut state = self.lock();

@@ -4,11 +4,12 @@ use std::error::Error;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use rpc::store::{EmbeddedConfig, EmbeddedStore, MemoryStore, Store};
+use rpc::store::{EmbeddedConfig, MemoryStore, Store};
 use rpc::transport::{BusyPolledAcceptor, BusyPolledTcp, Listener, TcpAcceptor};
 use rpc::{Call, Client, Server, Tx};
 use serde::{Deserialize, Serialize};
 
+use crate::durable::grown;
 use crate::work::NAME;
 
 /// An account's name.
@@ -81,7 +82,7 @@ pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
 /// Serves on the embedded store.
 pub(crate) async fn serve_durable() -> Result<(), Box<dyn Error>> {
     let data = tempfile::tempdir()?;
-    let store = Arc::new(EmbeddedStore::open(data.path(), EmbeddedConfig::default())?);
+    let store = Arc::new(grown::open(data.path(), EmbeddedConfig::default()).await?);
     serve_over(store, listen().await?).await
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 const PAGE: u64 = 4096;
 /// As long as the store's log, and written from its beginning to its end as that is.
-const LENGTH: u64 = 32 << 20;
+const LENGTH: u64 = 128 << 20;
 
 pub(super) struct Bare {
     file: File,

@@ -10,9 +10,11 @@
 //! | `by_hand.rs` | the engine |
 //! | `without_ids/` | the same write without ids |
 //! | `store.rs` | the store, and what drives both |
+//! | `grown.rs` | a store whose log has its full length |
 
 mod bare;
 mod by_hand;
+pub(crate) mod grown;
 mod lone;
 mod report;
 mod store;
@@ -72,6 +74,20 @@ impl Measured {
             cpu_micros: None,
         }
     }
+
+    /// Of turns that took equally long.
+    fn of_turns(turns: &[Measured]) -> Measured {
+        let mean =
+            |of: fn(&Measured) -> f64| turns.iter().map(of).sum::<f64>() / turns.len() as f64;
+        let cpu_per_second =
+            |turn: &Measured| turn.cpu_micros.unwrap_or(f64::NAN) * turn.per_second;
+        let per_second = mean(|turn| turn.per_second);
+        Measured {
+            per_second,
+            median_micros: median(turns.iter().map(|turn| turn.median_micros)),
+            cpu_micros: Some(mean(cpu_per_second) / per_second),
+        }
+    }
 }
 
 /// A measurement that has begun.
@@ -95,7 +111,11 @@ impl Measuring {
     }
 }
 
-/// One round of what is done by many at once, taken right after each other.
+/// How often in a round each of them has its turn where many commits are in flight: what one leaves for later, a
+/// checkpoint mostly, is done while it is another's turn, and there must not be too much of that.
+const TURNS: u32 = 4;
+
+/// One round of what is done by many at once, by turns.
 struct ManyRound {
     by_hand: Measured,
     /// For each of [`WIDTHS`].
@@ -148,23 +168,27 @@ async fn measure_many(
     let committer = Committer::open(&place.join("store"), EmbeddedConfig::default()).await?;
     let plain = open_without_ids(&place.join("without-ids")).await?;
     let mut measured = Vec::new();
-    for round in 0..rounds {
-        let (mut in_store, mut without_ids) = (Vec::new(), Vec::new());
-        for width in WIDTHS {
-            // Who comes first has what the one before has left to do.
-            if round % 2 == 0 {
-                in_store.push(committer.run(width, time).await?);
+    for _ in 0..rounds {
+        let mut by_hand_turns = Vec::new();
+        let mut in_store: [Vec<Measured>; WIDTHS.len()] = Default::default();
+        let mut without_ids: [Vec<Measured>; WIDTHS.len()] = Default::default();
+        for turn in 0..TURNS {
+            for (at, width) in WIDTHS.into_iter().enumerate() {
+                // Who comes first has what the one before has left to do.
+                if turn % 2 == 0 {
+                    in_store[at].push(committer.run(width, time / TURNS).await?);
+                }
+                without_ids[at].push(run_without_ids(&plain, width, time / TURNS).await?);
+                if turn % 2 == 1 {
+                    in_store[at].push(committer.run(width, time / TURNS).await?);
+                }
             }
-            without_ids.push(run_without_ids(&plain, width, time).await?);
-            if round % 2 == 1 {
-                in_store.push(committer.run(width, time).await?);
-            }
+            by_hand_turns.push(by_hand.run(WIDTHS[1], time / TURNS)?);
         }
-        let all = |found: Vec<Measured>| found.try_into().unwrap_or_else(|_| unreachable!());
         measured.push(ManyRound {
-            by_hand: by_hand.run(WIDTHS[1], time)?,
-            in_store: all(in_store),
-            without_ids: all(without_ids),
+            by_hand: Measured::of_turns(&by_hand_turns),
+            in_store: in_store.map(|turns| Measured::of_turns(&turns)),
+            without_ids: without_ids.map(|turns| Measured::of_turns(&turns)),
         });
         bar.inc(1);
     }

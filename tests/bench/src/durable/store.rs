@@ -20,7 +20,7 @@ use rpc::time::WallTime;
 use tokio::task::LocalSet;
 
 use super::without_ids::{self, WithoutIds};
-use super::{DOCUMENT_BYTES, DOCUMENTS, Measured, Measuring, RECORD_BYTES, document_number};
+use super::{DOCUMENT_BYTES, DOCUMENTS, Measured, Measuring, RECORD_BYTES, document_number, grown};
 
 /// How many documents a commit has that fills a store.
 const AT_ONCE: usize = 50;
@@ -45,7 +45,7 @@ impl Committer {
         directory: &Path,
         config: EmbeddedConfig,
     ) -> Result<Rc<Committer>, Box<dyn Error>> {
-        let store = Arc::new(EmbeddedStore::open(directory, config)?);
+        let store = Arc::new(grown::open(directory, config).await?);
         let lease = Lease::from(WallTime::now(), Lease::DEFAULT);
         let (who, secret) = (Identity::anonymous(), SessionSecret([7; 16]));
         let session = store.open_session(&who, secret, lease).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::contender::limit;
 use crate::contender::ours::{self, WorkClient, account_name};
-use crate::load::{Figures, drive};
+use crate::load::drive;
 
 /// Connections that are made at once: below what a listener's queue holds.
 const CONNECTING: usize = 64;
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     in_flight: usize,
     #[arg(long)]
-    millis: u64,
+    warm_up_millis: u64,
     /// Calls that each connection makes by itself before any is measured: the first ones make room
     /// that later ones find.
     #[arg(long)]
@@ -36,7 +36,8 @@ pub(crate) struct Arguments {
     bare: bool,
 }
 
-/// Makes calls, and tells what it took.
+/// Makes calls whenever it is told to, and tells what they took. It keeps its connections until its input ends:
+/// the end of thousands of them is work for the server, and no call's.
 pub(crate) async fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     if arguments.bare { load_bare(arguments).await } else { load(arguments).await }
 }
@@ -62,23 +63,14 @@ async fn load(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     let clients = Rc::new(Turns { of: clients, next: Cell::new(0) });
     let random = Rc::new(RefCell::new(fastrand::Rng::with_seed(1)));
-    let figures = drive(in_flight, Duration::from_millis(arguments.millis), |_| {
+    drive(in_flight, Duration::from_millis(arguments.warm_up_millis), |_| {
         let (clients, random) = (Rc::clone(&clients), Rc::clone(&random));
         async move || {
             let account = random.borrow_mut().u64(..accounts);
             ours::write_to(clients.next(), account_name(account)).await;
         }
-    });
-    tell(&figures.await?).await
-}
-
-/// Prints the figures and keeps the connections until it is killed or nobody listens: the end of
-/// thousands of them is work for the server, and no call's.
-async fn tell(figures: &Figures) -> Result<(), Box<dyn Error>> {
-    println!("{}", serde_json::to_string(figures)?);
-    let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()));
-    ended.await??;
-    Ok(())
+    })
+    .await
 }
 
 /// Connections that are used by turns.
@@ -106,10 +98,10 @@ async fn load_bare(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         clients.push(client);
     }
     let clients = Rc::new(Turns { of: clients, next: Cell::new(0) });
-    let time = Duration::from_millis(arguments.millis);
-    let figures = drive(arguments.in_flight, time, |_| {
+    let warm_up = Duration::from_millis(arguments.warm_up_millis);
+    drive(arguments.in_flight, warm_up, |_| {
         let clients = Rc::clone(&clients);
         async move || limit::call(clients.next()).await
-    });
-    tell(&figures.await?).await
+    })
+    .await
 }

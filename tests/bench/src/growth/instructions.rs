@@ -5,17 +5,17 @@
 //! down at all: with many calls in flight a server always finds as many as it does without valgrind.
 
 use std::error::Error;
+use std::time::Duration;
 
 use indicatif::ProgressBar;
 
 use super::{Case, FLAT, LOADS, Series, crowd, start, verdict};
 use crate::instructions::{Counter, can_count};
-use crate::load::Figures;
 use crate::process::Program;
 use crate::table::thousands;
 
 /// How long calls are counted. Ten thousand connections are then called twice or more.
-const MILLIS: u64 = 5000;
+const TIME: Duration = Duration::from_secs(5);
 
 /// Of one case; one entry for each of the loads, where it is counted.
 type Counts = [Option<f64>; LOADS.len()];
@@ -56,11 +56,10 @@ fn count(case: Case) -> Result<Counts, Box<dyn Error>> {
     for (in_flight, count) in LOADS.into_iter().zip(&mut counts) {
         if is_telling(case, in_flight) {
             let client = Program::this()?;
-            let mut crowd = crowd(&client, &server.address, case, in_flight, MILLIS)?;
+            let mut crowd = crowd(&client, &server.address, case, in_flight, TIME)?;
             let counter = Counter::on(server.id(), &prefix)?;
-            crowd.say("go")?;
-            let figures: Figures = serde_json::from_str(&crowd.hear()?)?;
-            *count = Some(counter.off()? / figures.calls as f64);
+            let calls = crowd.go()?.calls;
+            *count = Some(counter.off()? / calls as f64);
         }
     }
     Ok(counts)
@@ -70,7 +69,8 @@ pub(super) fn print(all: &[Series], found: &[[Counts; 2]]) {
     println!(
         "Instructions of the server in user space per call, counted by valgrind: the work that a call \
          takes, whatever the caches hold. Of all threads, that which writes the embedded store's log included; \
-         {MILLIS} ms are too short for a checkpoint.\n"
+         {} s are too short for a checkpoint.\n",
+        TIME.as_secs()
     );
     println!("| what grows | in flight | size | instructions/call | × the smallest | |");
     println!("| --- | ---: | ---: | ---: | ---: | --- |");

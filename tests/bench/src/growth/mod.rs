@@ -19,9 +19,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::load::Figures;
-use crate::process::{CLIENT_CORE, Program, SERVER_CORE, Server, Talking};
+use crate::process::{CLIENT_CORE, Load, Program, SERVER_CORE, Server};
 use crate::svg;
-use crate::table::{load_average, median, progress, thousands};
+use crate::table::{TURNS, load_average, median, progress, thousands};
 use crate::usage::Usage;
 use crate::work::Contender;
 
@@ -31,12 +31,14 @@ const LOADS: [usize; 2] = [1, IN_FLIGHT];
 const IN_FLIGHT: usize = 64;
 /// How much longer the embedded store is measured with many calls in flight: about as long as it takes
 /// to the next checkpoint, which is thereby in what a call costs.
-const LONGER: u64 = 8;
+const LONGER: u32 = 8;
 /// The most that an idle session and an idle connection may take of the server's memory.
 const SESSION_BYTES: f64 = 500.0;
 const CONNECTION_BYTES: f64 = 8192.0;
 /// How much more a call may cost at the largest size.
 const FLAT: f64 = 1.1;
+/// How long a crowd makes calls of which only what they leave behind is looked at.
+const BRIEFLY: Duration = Duration::from_millis(50);
 
 /// What `growth` is told.
 #[derive(clap::Args)]
@@ -117,20 +119,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let part = if arguments.quick { 100 } else { 1 };
     let all = series(part);
     let counting = if arguments.instructions { 1 } else { 0 };
-    let bar = progress(all.len() * 2 * (arguments.rounds as usize + counting) + 2);
+    let bar = progress(all.len() * (arguments.rounds as usize + 2 * counting) + 2);
     let load = load_average();
     let mut found: Vec<[Found; LOADS.len()]> = all.iter().map(|_| Default::default()).collect();
+    let time = Duration::from_millis(arguments.millis);
     for _ in 0..arguments.rounds {
         for (series, found) in all.iter().zip(&mut found) {
-            for (step, size) in series.sizes.iter().enumerate() {
-                bar.set_message(format!("{} {}", size, series.what));
-                let measured = measure((series.case)(*size), arguments.millis)?;
-                for (found, (figures, server)) in found.iter_mut().zip(measured) {
-                    found[step].costs.push(server.cpu * 1e6 / figures.calls as f64);
-                    found[step].rates.push(figures.calls as f64 / figures.seconds);
-                }
-                bar.inc(1);
-            }
+            bar.set_message(series.what);
+            measure(series, time, found)?;
+            bar.inc(1);
         }
     }
     bar.set_message("memory");
@@ -139,7 +136,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     bar.finish_and_clear();
     println!(
         "Medians of {} rounds of {} ms, {LONGER} times as long for the embedded store with \
-         {IN_FLIGHT} calls in flight; a write; load of the last minute before: {load}.\n",
+         {IN_FLIGHT} calls in flight; the small and the large by turns, {TURNS} a round; a write; load of the last \
+         minute before: {load}.\n",
         arguments.rounds, arguments.millis
     );
     let groups = print(&all, &found);
@@ -255,20 +253,53 @@ fn verdict(holds: bool) -> &'static str {
     if holds { "holds" } else { "**does not hold**" }
 }
 
-/// Starts a filled server, and a crowd for each load, each on its core, and measures one case.
-fn measure(case: Case, millis: u64) -> Result<Vec<(Figures, Usage)>, Box<dyn Error>> {
+/// Starts a server of either size, and for each load a crowd on either, and measures both by turns.
+fn measure(
+    series: &Series,
+    time: Duration,
+    found: &mut [Found; LOADS.len()],
+) -> Result<(), Box<dyn Error>> {
     let program = Program::this()?;
-    let mut server = start(&program, case)?;
-    let mut measured = Vec::new();
-    for in_flight in LOADS {
-        let longer = if case.durable && in_flight > 1 { LONGER } else { 1 };
-        let mut crowd = crowd(&program, &server.address, case, in_flight, millis * longer)?;
-        let before = server.usage()?;
-        crowd.say("go")?;
-        let figures: Figures = serde_json::from_str(&crowd.hear()?)?;
-        measured.push((figures, server.usage()? - before));
+    let cases = series.sizes.map(series.case);
+    let mut servers = Vec::new();
+    for case in cases {
+        servers.push(start(&program, case)?);
     }
-    Ok(measured)
+    for (in_flight, found) in LOADS.into_iter().zip(found) {
+        let mut sides = Vec::new();
+        for (case, server) in cases.into_iter().zip(&mut servers) {
+            let longer = if case.durable && in_flight > 1 { LONGER } else { 1 };
+            let load = crowd(&program, &server.address, case, in_flight, time * longer)?;
+            sides.push((load, server.usage()?, Sum::default()));
+        }
+        for turn in 0..TURNS {
+            for side in 0..sides.len() {
+                let (load, _, sum) = &mut sides[(side + turn as usize) % 2];
+                sum.add(&load.go_for(load.time() / TURNS)?);
+            }
+        }
+        for ((server, found), (_load, before, sum)) in servers.iter_mut().zip(found).zip(sides) {
+            // What the server has done while it was the other's turn is a cost of its calls, too.
+            let used = server.usage()? - before;
+            found.costs.push(used.cpu * 1e6 / sum.calls);
+            found.rates.push(sum.calls / sum.seconds);
+        }
+    }
+    Ok(())
+}
+
+/// Of all turns of a round.
+#[derive(Default)]
+struct Sum {
+    calls: f64,
+    seconds: f64,
+}
+
+impl Sum {
+    fn add(&mut self, figures: &Figures) {
+        self.calls += figures.calls as f64;
+        self.seconds += figures.seconds;
+    }
 }
 
 fn start(program: &Program, case: Case) -> Result<Server, Box<dyn Error>> {
@@ -292,24 +323,20 @@ fn crowd(
     address: &str,
     case: Case,
     in_flight: usize,
-    millis: u64,
-) -> Result<Talking, Box<dyn Error>> {
+    time: Duration,
+) -> Result<Load, Box<dyn Error>> {
     let connections = if case.spread { case.connections.max(in_flight) } else { case.connections };
     let mut command = program.command();
     command
         .args(["crowd", "--core", &CLIENT_CORE.to_string(), "--address", address])
         .args(["--connections", &connections.to_string()])
         .args(["--accounts", &case.accounts.to_string()])
-        .args(["--in-flight", &in_flight.to_string(), "--millis", &millis.to_string()])
+        .args(["--in-flight", &in_flight.to_string()])
         .args(["--first-calls", &case.first_calls.to_string()]);
     if case.bare {
         command.arg("--bare");
     }
-    let mut crowd = Talking::start(&mut command)?;
-    match crowd.hear()? {
-        said if said == crate::load::WARM => Ok(crowd),
-        said => Err(format!("the crowd said {said:?}").into()),
-    }
+    Load::start_with(&mut command, time)
 }
 
 /// What each of so many takes of the server's memory: as the allocator counts, as the kernel does.
@@ -322,9 +349,10 @@ fn memory(count: u64) -> Result<Memory, Box<dyn Error>> {
     let mut server = start(&Program::counting()?, SMALL)?;
     // What the first connections leave behind, buffers and tables, is not theirs.
     let idle = |connections| Case { connections, first_calls: 0, accounts: 1, ..SMALL };
-    drop(crowd(&Program::this()?, &server.address, idle(10), IN_FLIGHT, 50)?);
+    drop(crowd(&Program::this()?, &server.address, idle(10), IN_FLIGHT, BRIEFLY)?);
     let before = settled(&mut server)?;
-    let crowd = crowd(&Program::this()?, &server.address, idle(count as usize), IN_FLIGHT, 50)?;
+    let crowd =
+        crowd(&Program::this()?, &server.address, idle(count as usize), IN_FLIGHT, BRIEFLY)?;
     let connected = settled(&mut server)? - before;
     drop(crowd);
     std::thread::sleep(server::DETACHED_TTL * 2);

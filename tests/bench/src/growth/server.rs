@@ -13,6 +13,7 @@ use rpc::time::WallTime;
 use rpc::{Server, ServerConfig};
 
 use crate::contender::ours::{WorkServer, Worker, account_name};
+use crate::durable::grown;
 
 /// How long the server keeps the table of a session that has no connection: short, so that what a
 /// session takes beside it can be seen.
@@ -29,14 +30,17 @@ pub(crate) async fn serve(
     records: u64,
 ) -> Result<(), Box<dyn Error>> {
     let data = tempfile::tempdir()?;
-    let embedded = || EmbeddedStore::open(data.path(), EmbeddedConfig::default());
-    let mut store: Arc<dyn Store> =
-        if durable { Arc::new(embedded()?) } else { Arc::new(MemoryStore::new()) };
+    let config = EmbeddedConfig::default();
+    let mut store: Arc<dyn Store> = if durable {
+        Arc::new(grown::open(data.path(), config.clone()).await?)
+    } else {
+        Arc::new(MemoryStore::new())
+    };
     fill(&store, accounts, records).await?;
     if durable {
         // What was filled in is put into the tree, so that its checkpoint is not measured.
         drop(store);
-        store = Arc::new(embedded()?);
+        store = Arc::new(EmbeddedStore::open(data.path(), config)?);
     }
     let config = ServerConfig::default().detached_ttl(DETACHED_TTL);
     let server =

@@ -1,4 +1,4 @@
-//! Interleaved rounds of all contenders, and what they cost per call.
+//! Interleaved rounds of all contenders, and what their calls cost.
 
 mod print;
 mod verdict;
@@ -39,6 +39,9 @@ pub(crate) struct Arguments {
     plot: Option<PathBuf>,
 }
 
+/// Where contenders take turns, they do so this often in a round.
+pub(crate) const TURNS: u32 = 8;
+
 /// What one contender reached with so many calls in flight.
 struct Cell {
     contender: Contender,
@@ -77,10 +80,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let bar = progress(cells.len() * (rounds + 1));
     let load_before = load_average();
     for _ in 0..rounds {
-        for cell in &mut cells {
-            bar.set_message(format!("{} at {}", cell.contender.name(), cell.in_flight));
-            cell.rounds.push(timed(cell.contender, cell.in_flight, time)?);
-            bar.inc(1);
+        for cells in cells.chunk_by_mut(|a, b| a.in_flight == b.in_flight) {
+            if cells[0].in_flight == 1 {
+                bar.set_message("one call at a time, by turns");
+                by_turns(cells, time)?;
+                bar.inc(cells.len() as u64);
+                continue;
+            }
+            for cell in cells {
+                bar.set_message(format!("{} at {}", cell.contender.name(), cell.in_flight));
+                let mut timed = Timed::start(cell, time)?;
+                cell.rounds.push(timed.go(time)?);
+                bar.inc(1);
+            }
         }
     }
     let load_after = load_average();
@@ -131,13 +143,46 @@ pub(crate) fn load_average() -> String {
     text.split(' ').next().unwrap_or("unknown").to_owned()
 }
 
-fn timed(contender: Contender, in_flight: usize, time: Duration) -> Result<Round, Box<dyn Error>> {
-    let program = Program::this()?;
-    let mut server = Server::start(&program, contender)?;
-    let mut load = Load::start(&program, contender, &server.address, in_flight, time)?;
-    let before = server.usage()?;
-    let figures = load.go()?;
-    Ok(Round { figures, server: server.usage()? - before })
+/// A contender that has warmed up.
+struct Timed {
+    server: Server,
+    load: Load,
+}
+
+impl Timed {
+    fn start(cell: &Cell, time: Duration) -> Result<Timed, Box<dyn Error>> {
+        let program = Program::this()?;
+        let server = Server::start(&program, cell.contender)?;
+        let load = Load::start(&program, cell.contender, &server.address, cell.in_flight, time)?;
+        Ok(Timed { server, load })
+    }
+
+    fn go(&mut self, time: Duration) -> Result<Round, Box<dyn Error>> {
+        let before = self.server.usage()?;
+        let figures = self.load.go_for(time)?;
+        Ok(Round { figures, server: self.server.usage()? - before })
+    }
+}
+
+/// A round in which all contenders are there at once, and take turns: what a wake-up takes changes within
+/// seconds, and is most of a lone call. Each turn counts as a round.
+///
+/// With many calls in flight there are no turns: what a durable store leaves for later would be done
+/// while it is another's.
+fn by_turns(cells: &mut [Cell], time: Duration) -> Result<(), Box<dyn Error>> {
+    let mut all = Vec::new();
+    for cell in &*cells {
+        all.push(Timed::start(cell, time)?);
+    }
+    for turn in 0..TURNS as usize {
+        for place in 0..cells.len() {
+            // None always comes behind the same one.
+            let place = if turn % 2 == 0 { place } else { cells.len() - 1 - place };
+            let next = (place + turn) % cells.len();
+            cells[next].rounds.push(all[next].go(time / TURNS)?);
+        }
+    }
+    Ok(())
 }
 
 fn counted(

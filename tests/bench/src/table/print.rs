@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Cell, Contender, rate, ratio};
+use super::{Cell, Contender, TURNS, rate, ratio};
 use crate::svg;
 use crate::work::IN_FLIGHT;
 
 pub(super) fn caption(rounds: usize, time: Duration, [before, after]: [&str; 2]) {
     println!(
-        "Medians of {rounds} interleaved rounds of {} ms; client and server pinned to a core each; \
-         the machine's load of the last minute was {before} before and {after} after.\n",
-        time.as_millis()
+        "Medians of {rounds} interleaved rounds of {} ms, with 1 in flight of {} turns of {} ms; client and server pinned \
+         to a core each; the machine's load of the last minute was {before} before and {after} after.\n",
+        time.as_millis(),
+        rounds * TURNS as usize,
+        (time / TURNS).as_millis()
     );
 }
 

@@ -366,6 +366,46 @@ fn who_has_written_tells_the_writer_thread_that_the_store_is_closed() {
     assert!(gets_on(&parts, close, |state| matches!(state.checkpoint, Checkpoint::Wanted(_))));
 }
 
+/// Of two who wait, the first is woken and never polled; there is more to write meanwhile, so that the
+/// writer thread leaves the second to it at first.
+#[test]
+fn who_waits_is_woken_by_the_writer_thread_if_not_by_another() {
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let parts = Parts::with(&EmbeddedConfig::default());
+    let woken = [(); 3].map(|()| Arc::<Woken>::default());
+    let wait = |commit: &mut Pin<Box<StoreFuture<'_, _>>>, woken: &Arc<Woken>| {
+        let waker = Waker::from(Arc::clone(woken));
+        assert!(commit.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    };
+    let mut both = [parts.commit(1), parts.commit(2)];
+    both.iter_mut().zip(&woken).for_each(|(commit, woken)| wait(commit, woken));
+    std::thread::scope(|scope| {
+        let disk = parts.log.lock();
+        scope.spawn(|| writer::run(&parts.shared));
+        let within = |reached: &dyn Fn() -> bool| {
+            let start = Instant::now();
+            while !reached() && start.elapsed() < LIMIT {
+                std::thread::yield_now();
+            }
+            reached()
+        };
+        let begun =
+            within(&|| parts.shared.change(|state| Ok(state.is_flushing()), false).unwrap());
+        let mut meanwhile = parts.commit(3);
+        wait(&mut meanwhile, &woken[2]);
+        drop(disk);
+        let reached = within(&|| woken.iter().all(|woken| woken.0.load(Ordering::SeqCst)));
+        parts.shared.fail("go on", FailureCause::Panic("the test is over".to_owned()));
+        assert!(begun && reached);
+    });
+}
+
 #[test]
 fn a_commit_that_nobody_waits_for_is_left_to_the_writer_thread() {
     let parts = synced_by_callers();
