@@ -108,14 +108,12 @@ impl Flush {
     ///
     /// Whoever says so must [`wake_rest`](Flush::wake_rest) before long, whatever becomes of the one.
     pub(crate) fn finish_and_wake_one(&self) {
+        // Before the end can be seen: whoever sees it by chance, and is the one, has the others woken.
+        self.has_rest.store(true, Ordering::Release);
         if self.end.set(Ok(())).is_err() {
             return;
         }
-        let first = {
-            let mut waiters = self.waiters();
-            self.has_rest.store(true, Ordering::Release);
-            waiters.wakers.iter_mut().find_map(Option::take)
-        };
+        let first = self.waiters().wakers.iter_mut().find_map(Option::take);
         if let Some(first) = first {
             first.wake();
         }
