@@ -49,14 +49,7 @@ pub(crate) async fn drive<C: AsyncFn() + 'static>(
     warm_up: Duration,
     caller: impl Fn(usize) -> C,
 ) -> Result<(), Box<dyn Error>> {
-    run(in_flight, warm_up, &caller).await?;
-    println!("{WARM}");
-    while let Some(time) = told_to_go().await? {
-        let before = Usage::now();
-        let measured = run(in_flight, time, &caller).await?;
-        tell(&measured, Usage::now() - before)?;
-    }
-    Ok(())
+    run_when_told(warm_up, async |time| run(in_flight, time, &caller).await).await
 }
 
 /// As [`drive`], without tasks.
@@ -65,11 +58,18 @@ pub(crate) async fn drive_loop(
     in_flight: usize,
     warm_up: Duration,
 ) -> Result<(), Box<dyn Error>> {
-    calls.run(warm_up, every(in_flight)).await?;
+    run_when_told(warm_up, async |time| calls.run(time, every(in_flight)).await).await
+}
+
+async fn run_when_told(
+    warm_up: Duration,
+    mut run: impl AsyncFnMut(Duration) -> Result<Measured, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    run(warm_up).await?;
     println!("{WARM}");
     while let Some(time) = told_to_go().await? {
         let before = Usage::now();
-        let measured = calls.run(time, every(in_flight)).await?;
+        let measured = run(time).await?;
         tell(&measured, Usage::now() - before)?;
     }
     Ok(())

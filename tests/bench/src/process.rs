@@ -187,12 +187,9 @@ impl Load {
         time: Duration,
     ) -> Result<Load, Box<dyn Error>> {
         let mut command = program.command();
-        command.args(["load", "--contender", &contender.name(), "--address", address]).args([
-            "--core",
-            &CLIENT_CORE.to_string(),
-            "--in-flight",
-            &in_flight.to_string(),
-        ]);
+        command.args(["load", "--contender", &contender.name(), "--address", address]);
+        command.args(["--core", &CLIENT_CORE.to_string()]);
+        command.args(["--in-flight", &in_flight.to_string()]);
         Load::start_with(&mut command, time)
     }
 

@@ -53,3 +53,21 @@ fn commit(session: SessionId, seq: u64, body: Option<Encoded>) -> Result<Commit,
     let (reads, writes) = (Vec::new(), vec![Write { key, body }]);
     Ok(Commit { call, reads, writes, result: Outcome::Success(Encoded::empty()) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable::store::block_on;
+
+    #[test]
+    fn the_log_has_its_full_length() {
+        let place = tempfile::tempdir().unwrap();
+        let log_bytes = 4 << 20;
+        let config = EmbeddedConfig::default().log_bytes(log_bytes);
+        drop(block_on(open(place.path(), config)).unwrap());
+        let files = std::fs::read_dir(place.path()).unwrap();
+        let lengths: Vec<u64> = files.map(|file| file.unwrap().metadata().unwrap().len()).collect();
+        // But for its last block, perhaps, which no whole commit has reached.
+        assert!(lengths.iter().any(|length| *length >= log_bytes as u64), "{lengths:?}");
+    }
+}

@@ -175,14 +175,17 @@ fn by_turns(cells: &mut [Cell], time: Duration) -> Result<(), Box<dyn Error>> {
         all.push(Timed::start(cell, time)?);
     }
     for turn in 0..TURNS as usize {
-        for place in 0..cells.len() {
-            // None always comes behind the same one.
-            let place = if turn % 2 == 0 { place } else { cells.len() - 1 - place };
-            let next = (place + turn) % cells.len();
+        for next in order(turn, cells.len()) {
             cells[next].rounds.push(all[next].go(time / TURNS)?);
         }
     }
     Ok(())
+}
+
+/// Who comes when in a turn of so many: each once, and none always behind the same one.
+fn order(turn: usize, count: usize) -> impl Iterator<Item = usize> {
+    let place = move |place| if turn.is_multiple_of(2) { place } else { count - 1 - place };
+    (0..count).map(move |at| (place(at) + turn) % count)
 }
 
 fn counted(
@@ -250,4 +253,30 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_its_turn_and_none_is_always_behind_the_same() {
+        for count in 3..20 {
+            let turns: Vec<Vec<usize>> =
+                (0..TURNS as usize).map(|turn| order(turn, count).collect()).collect();
+            for turn in &turns {
+                let mut sorted = turn.clone();
+                sorted.sort_unstable();
+                assert_eq!(sorted, (0..count).collect::<Vec<_>>());
+            }
+            for who in 0..count {
+                let before = |turn: &Vec<usize>| {
+                    let at = turn.iter().position(|&next| next == who)?;
+                    at.checked_sub(1).map(|before| turn[before])
+                };
+                let first = turns.iter().find_map(before);
+                assert!(turns.iter().filter_map(before).any(|before| Some(before) != first));
+            }
+        }
+    }
 }
