@@ -9,6 +9,7 @@ use rpc::{Call, CallError, Client, ConnectError, Message};
 
 use crate::cli::{CallArgs, CallCommand, ReferenceArg};
 use crate::failure::Failure;
+use crate::tls;
 
 /// The exit code of a call that the bank refused.
 const REFUSED: u8 = 1;
@@ -28,6 +29,10 @@ pub(crate) async fn call(args: CallArgs) -> Result<(), Failure> {
     let servers = args.servers.iter().map(ToString::to_string);
     let begun = Instant::now();
     let connecting = Client::builder().deadline(args.deadline).connect_limit(args.deadline);
+    let connecting = match args.tls.files() {
+        Some(files) => tls::connect_over(connecting, files, args.tls_server.as_deref())?,
+        None => connecting,
+    };
     let bank = connecting.connect::<BankClient>(servers).await.map_err(no_bank)?;
     let caller = Caller { bank, deadline: args.deadline.saturating_sub(begun.elapsed()) };
     let ended = match args.call {

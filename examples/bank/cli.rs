@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bank_business::{AccountName, Amount, PageNumber, Reference};
@@ -66,6 +66,8 @@ Examples:
   bank serve --listen 127.0.0.1:4000 --data ./bank-data
   bank serve --listen 127.0.0.1:0 --data ./bank-data    any free port; it is printed
   bank serve --listen 127.0.0.1:4001 --store couchbase://bank:secret@10.0.0.1/bank
+  bank serve --data ./bank-data --tls-certificate bank.pem --tls-key bank.key \\
+      --tls-authorities authorities.pem
 
 The data outlives the server: start it again on the same directory and all accounts are there. One
 process at a time uses a directory; any number share a --store, whose user and password may also stand
@@ -184,6 +186,8 @@ pub(crate) struct ServeArgs {
     /// Say what happens, call by call
     #[arg(long, short)]
     pub(crate) verbose: bool,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 #[derive(Debug, Args)]
@@ -200,8 +204,48 @@ pub(crate) struct CallArgs {
     /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::some_span)]
     pub(crate) deadline: Duration,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+    /// The name in the servers' certificates; without it, the address that each is called at
+    #[arg(long, value_name = "NAME", requires = "tls_certificate", help_heading = "TLS")]
+    pub(crate) tls_server: Option<String>,
     #[command(subcommand)]
     pub(crate) call: CallCommand,
+}
+
+/// Files for TLS: all or none.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
+pub(crate) struct TlsArgs {
+    /// This end's certificate, as PEM; with it, both ends show who they are
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_authorities"])]
+    tls_certificate: Option<PathBuf>,
+    /// Its private key, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// The certificates of those who vouch for the other end, as PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_authorities: Option<PathBuf>,
+}
+
+/// What TLS needs.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "tls"), allow(dead_code))]
+pub(crate) struct TlsFiles<'a> {
+    pub(crate) certificate: &'a Path,
+    pub(crate) key: &'a Path,
+    pub(crate) authorities: &'a Path,
+}
+
+impl TlsArgs {
+    /// The files, if TLS is asked for.
+    pub(crate) fn files(&self) -> Option<TlsFiles<'_>> {
+        Some(TlsFiles {
+            certificate: self.tls_certificate.as_deref()?,
+            key: self.tls_key.as_deref()?,
+            authorities: self.tls_authorities.as_deref()?,
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@
 //! | `verdict.rs` | whether the two agree: a pure function |
 //! | `report.rs`, `progress.rs` | the table, the JSON and the bar |
 //! | `serve.rs`, `call.rs` | `bank serve` and `bank call` |
+//! | `tls.rs` | TLS for these two |
 #![forbid(unsafe_code)]
 
 mod call;
@@ -29,6 +30,7 @@ mod read_back;
 mod report;
 mod serve;
 mod survive;
+mod tls;
 mod traffic;
 mod units;
 mod verdict;

@@ -6,6 +6,7 @@ use rpc::{Server, ServerConfig};
 use crate::cli::ServeArgs;
 use crate::failure::Failure;
 use crate::place::{open_directory, open_shared};
+use crate::tls;
 
 /// Serves until ctrl-c, then lets running calls finish.
 pub(crate) async fn serve(args: &ServeArgs) -> Result<(), Failure> {
@@ -22,11 +23,8 @@ pub(crate) async fn serve(args: &ServeArgs) -> Result<(), Failure> {
             return Err(Failure::unusable("say where the data lies: --data or --store"));
         }
     };
-    let server = Server::builder(BankServer::new(BankService), opened.store)
-        .config(config(args))
-        .bind(args.listen)
-        .await
-        .map_err(Failure::unusable)?;
+    let server = Server::builder(BankServer::new(BankService), opened.store).config(config(args));
+    let server = tls::listen(server, args.listen, args.tls.files()).await?;
     println!(
         "serving the bank on {}, data in {}; ctrl-c stops it",
         server.local_addr(),

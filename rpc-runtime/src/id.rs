@@ -94,6 +94,9 @@ impl ArgumentHash {
 pub struct Identity(std::sync::Arc<str>);
 
 impl Identity {
+    /// The longest name, in bytes, that a server lets in: stores keep it with each session.
+    pub const MAX_LEN: usize = 1024;
+
     /// The identity of a peer that the transport did not authenticate.
     #[must_use]
     pub fn anonymous() -> Identity {

@@ -15,6 +15,8 @@ pub(crate) struct Outgoing {
     bytes: Vec<u8>,
     /// They are written up to here.
     written: usize,
+    /// Whether the transport may hold back some of what was written.
+    is_held_back: bool,
     /// Whether there may be more that nobody will tell of.
     is_stale: bool,
 }
@@ -22,7 +24,7 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// Nothing yet; there may be something.
     pub(crate) fn new() -> Outgoing {
-        Outgoing { bytes: Vec::new(), written: 0, is_stale: true }
+        Outgoing { bytes: Vec::new(), written: 0, is_held_back: false, is_stale: true }
     }
 
     /// Lets `fill` put what there is into an empty buffer, unless something is still to be written.
@@ -48,25 +50,30 @@ impl Outgoing {
         self.is_stale
     }
 
-    /// Whether all that was taken is written.
+    /// Whether all that was taken is on its way.
     #[inline]
     pub(crate) fn is_written(&self) -> bool {
-        self.written == self.bytes.len()
+        self.written == self.bytes.len() && !self.is_held_back
     }
 
-    /// Writes what was taken.
+    /// Writes what was taken, to the last byte: a transport that encrypts may take more than it can pass on.
     #[inline]
     pub(crate) fn poll_write(
         &mut self,
         io: &mut Box<dyn Io>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        while !self.is_written() {
+        while self.written < self.bytes.len() {
             let rest = &self.bytes[self.written..];
             match ready!(Pin::new(&mut *io).poll_write(context, rest))? {
                 0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
                 count => self.written += count,
             }
+            self.is_held_back = true;
+        }
+        if self.is_held_back {
+            ready!(Pin::new(&mut *io).poll_flush(context))?;
+            self.is_held_back = false;
         }
         // Now, since whoever is idle afterwards is to hold no more than it needs.
         self.bytes.clear();
@@ -111,6 +118,23 @@ mod tests {
         assert_eq!(&received, b"first");
         outgoing.take(words(&mut left));
         assert!(!outgoing.is_stale() && !outgoing.is_written());
+    }
+
+    #[tokio::test]
+    async fn what_the_transport_holds_back_is_not_written() {
+        let (near, mut far) = tokio::io::duplex(4);
+        let mut io: Box<dyn Io> = Box::new(tokio::io::BufWriter::new(near));
+        let context = &mut Context::from_waker(Waker::noop());
+        let mut outgoing = Outgoing::new();
+        outgoing.take(|bytes| bytes.extend_from_slice(b"first"));
+        assert!(outgoing.poll_write(&mut io, context).is_pending(), "four bytes are on their way");
+        outgoing.take(|_| panic!("a byte is held back still"));
+        let mut received = [0; 5];
+        far.read_exact(&mut received[..4]).await.unwrap();
+        assert!(outgoing.poll_write(&mut io, context).is_ready());
+        far.read_exact(&mut received[4..]).await.unwrap();
+        assert_eq!(&received, b"first");
+        assert!(outgoing.is_written());
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! What the tests of this project share.
 
 pub mod cas_chaos;
+#[cfg(feature = "tls")]
+pub mod certificates;
 #[cfg(unix)]
 pub mod chaos;
 pub mod conformance;

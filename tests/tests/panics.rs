@@ -13,7 +13,9 @@ use rpc::store::cas::CasStore;
 use rpc::store::embedded::{EmbeddedConfig, EmbeddedStore};
 use rpc::store::{MemoryStore, Store};
 use rpc::time::WallTime;
-use rpc::transport::{Accepted, InProcess, InProcessListener, Io, Listener, TransportFuture};
+use rpc::transport::{
+    Accepted, Authenticated, InProcess, InProcessListener, Io, Listener, TransportFuture,
+};
 use rpc::{CallError, ClientConfig, NotExecuted, Server, ServerHandle, Tx};
 use rpc_tests::disk::Disk;
 use rpc_tests::simulated::SimulatedBackend;
@@ -128,9 +130,11 @@ impl Listener for Breaking {
     fn accept(&mut self) -> TransportFuture<'_, Accepted> {
         Box::pin(async {
             let accepted = self.listener.accept().await?;
-            let (io, writer) = tokio::io::split(accepted.io);
+            let peer = accepted.peer().to_owned();
+            let Authenticated { io, identity } = accepted.authenticate().await?;
+            let (io, writer) = tokio::io::split(io);
             let reader = BreakingReader { io, told: Arc::clone(&self.told) };
-            Ok(Accepted { io: Box::new(tokio::io::join(reader, writer)), ..accepted })
+            Ok(Accepted::open(Box::new(tokio::io::join(reader, writer)), identity, peer))
         })
     }
 

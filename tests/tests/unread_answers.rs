@@ -38,7 +38,7 @@ async fn hello(network: &InProcess) -> Vec<u8> {
     let mut ear = network.listen("ear");
     let client = Client::builder().connector(network.clone());
     let greeting = tokio::spawn(async move { client.connect::<EchoClient>(["ear"]).await });
-    let mut heard = ear.accept().await.unwrap().io;
+    let mut heard = ear.accept().await.unwrap().authenticate().await.unwrap().io;
     let mut said = vec![0; 4096];
     let length = heard.read(&mut said).await.unwrap();
     greeting.abort();

@@ -33,7 +33,8 @@ pub struct ServerConfig {
     pub max_connections: usize,
     /// Sessions of one identity that are kept at once, connected or not. Default 65,536.
     pub max_sessions_per_identity: usize,
-    /// How long a connection may take to say hello. Default 10 seconds.
+    /// How long a connection may take to show who it is, where it must, and to say hello. Default 10
+    /// seconds.
     pub handshake_timeout: Duration,
     /// How long a connection may be silent. Default 2 minutes: clients send something every 15
     /// seconds, so one that has not for so long is gone, and its connection is given up.

@@ -9,18 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::Instant;
 
 use super::Shared;
 use super::connection::{Connection, Ended, Peer};
 use super::execute::{Job, PlainJob};
 use super::sessions::Session;
 use super::stats::add;
-use crate::id::{Seq, SessionId, SessionSecret};
+use crate::id::{Identity, Seq, SessionId, SessionSecret};
 use crate::protocol::server::handshake::{negotiate, reject_of};
 use crate::protocol::server::{Agreement, TableLimits};
 use crate::service::Service;
 use crate::store::{Lease, Resume, StoreError};
-use crate::transport::Io;
+use crate::transport::{Accepted, Authenticated, Io};
 use crate::wire::WireError;
 use crate::wire::frame::FrameDecoder;
 use crate::wire::handshake::{Hello, MAX_HANDSHAKE_FRAME, Reject, RejectReason, Welcome};
@@ -32,13 +33,13 @@ const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 type Part<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Serves one connection from its first byte to its last.
-pub(super) async fn serve<S: Service>(
-    server: Arc<Shared<S>>,
-    mut io: Box<dyn Io>,
-    peer: Peer,
-    full: bool,
-) {
-    if full || server.draining.load(Ordering::Acquire) {
+pub(super) async fn serve<S: Service>(server: Arc<Shared<S>>, accepted: Accepted, full: bool) {
+    let is_draining = || server.draining.load(Ordering::Acquire);
+    let is_refused = full || is_draining();
+    let limit = if is_refused { FAREWELL } else { server.config.handshake_timeout };
+    let until = Instant::now() + limit;
+    let Some((mut io, peer)) = identifying(&server, accepted, until).await else { return };
+    if is_refused || is_draining() {
         let (reason, message) = if full {
             (RejectReason::Overloaded, "the server has as many connections as its limits allow")
         } else {
@@ -47,10 +48,9 @@ pub(super) async fn serve<S: Service>(
         let reject = Reject { reason, message: message.to_owned() };
         return send_reject(&server, io, &peer, &reject).await;
     }
-    let limit = server.config.handshake_timeout;
     let entered = tokio::select! {
         biased;
-        entered = tokio::time::timeout(limit, entering(&server, &mut io, &peer)) => entered,
+        entered = tokio::time::timeout_at(until, entering(&server, &mut io, &peer)) => entered,
         () = server.drain.notified() => return,
     };
     let entered = match entered {
@@ -106,6 +106,36 @@ impl<S: Service> Drop for ForgetOnPanic<'_, S> {
     }
 }
 
+/// Learns who the peer is. `None`: it did not say in time, or could not prove it.
+#[inline(never)]
+fn identifying<'a, S: Service>(
+    server: &'a Shared<S>,
+    accepted: Accepted,
+    until: Instant,
+) -> Part<'a, Option<(Box<dyn Io>, Peer)>> {
+    Box::pin(async move {
+        let address = accepted.peer().to_owned();
+        let authenticated = tokio::select! {
+            biased;
+            authenticated = tokio::time::timeout_at(until, accepted.authenticate()) => authenticated,
+            () = server.drain.notified() => return None,
+        };
+        let cause = match authenticated {
+            Ok(Ok(Authenticated { io, identity }))
+                if identity.name().len() <= Identity::MAX_LEN =>
+            {
+                return Some((io, Peer { identity, address }));
+            }
+            Ok(Ok(_)) => format!("its name is longer than {} bytes", Identity::MAX_LEN),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the peer was too slow to show who it is".to_owned(),
+        };
+        add(&server.counters.rejected, 1);
+        tracing::info!(peer = address, cause, "refused: the peer has not proved who it is");
+        None
+    })
+}
+
 struct Entered {
     session: (Arc<Session>, u64),
     agreement: Agreement,
@@ -158,7 +188,7 @@ async fn enter<S: Service>(
     };
     let mut out = Vec::new();
     welcome.put(&mut out);
-    if io.write_all(&out).await.is_err() {
+    if io.write_all(&out).await.is_err() || io.flush().await.is_err() {
         session.0.detach(session.1, server.clock.now());
         return Err(None);
     }

@@ -36,7 +36,6 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 pub use self::config::ServerConfig;
-use self::connection::Peer;
 use self::execute::Backing;
 use self::sessions::Sessions;
 pub use self::stats::ServerStats;
@@ -263,7 +262,7 @@ async fn accept_all<S: Service>(
     connections: &mut JoinSet<()>,
 ) {
     loop {
-        let Accepted { io, identity, peer } = match accept(listener, connections).await {
+        let accepted = match accept(listener, connections).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
@@ -273,9 +272,8 @@ async fn accept_all<S: Service>(
             }
         };
         add(&shared.counters.connections, 1);
-        let peer = Peer { identity, address: peer };
         let full = connections.len() >= shared.config.max_connections;
-        connections.spawn(handshake::serve(Arc::clone(shared), io, peer, full));
+        connections.spawn(handshake::serve(Arc::clone(shared), accepted, full));
     }
 }
 

@@ -100,7 +100,7 @@ impl Listener for BusyPolledAcceptor {
         Box::pin(async move {
             let (stream, peer) = self.acceptor.accept_stream().await?;
             let io = Box::new(BusyPolled::new(stream, self.limit)?);
-            Ok(Accepted { io, identity: Identity::anonymous(), peer })
+            Ok(Accepted::open(io, Identity::anonymous(), peer))
         })
     }
 

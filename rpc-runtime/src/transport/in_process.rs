@@ -77,9 +77,7 @@ impl Listener for InProcessListener {
     fn accept(&mut self) -> TransportFuture<'_, Accepted> {
         Box::pin(async move {
             match self.incoming.recv().await {
-                Some(io) => {
-                    Ok(Accepted { io, identity: Identity::anonymous(), peer: self.name.clone() })
-                }
+                Some(io) => Ok(Accepted::open(io, Identity::anonymous(), self.name.clone())),
                 // Another listener has taken the name: nobody will ever come here again.
                 None => std::future::pending().await,
             }

@@ -1,4 +1,4 @@
-//! Plain TCP. It authenticates nobody: use it within a network that you trust.
+//! Plain TCP. It authenticates nobody: use it within a network that you trust, or TLS over it.
 
 use std::io;
 
@@ -55,7 +55,7 @@ impl Listener for TcpAcceptor {
     fn accept(&mut self) -> TransportFuture<'_, Accepted> {
         Box::pin(async move {
             let (stream, peer) = self.accept_stream().await?;
-            Ok(Accepted { io: Box::new(stream), identity: Identity::anonymous(), peer })
+            Ok(Accepted::open(Box::new(stream), Identity::anonymous(), peer))
         })
     }
 

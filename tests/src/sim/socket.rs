@@ -140,7 +140,7 @@ impl Listener for Doorman {
                             let end = End::Server;
                             let io = Box::new(Socket { hub: Arc::clone(&hub), link, end });
                             let identity = Identity::anonymous();
-                            return Poll::Ready(Ok(Accepted { io, identity, peer: String::new() }));
+                            return Poll::Ready(Ok(Accepted::open(io, identity, "")));
                         }
                     }
                 }

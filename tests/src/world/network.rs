@@ -261,9 +261,7 @@ impl Listener for Door {
     fn accept(&mut self) -> TransportFuture<'_, Accepted> {
         Box::pin(async move {
             match self.incoming.recv().await {
-                Some(io) => {
-                    Ok(Accepted { io, identity: Identity::anonymous(), peer: self.server.clone() })
-                }
+                Some(io) => Ok(Accepted::open(io, Identity::anonymous(), self.server.clone())),
                 // The server listens anew; nobody comes here any more.
                 None => std::future::pending().await,
             }

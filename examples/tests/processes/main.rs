@@ -1,5 +1,9 @@
 //! The bank as real processes: servers that are killed, clients that come and go, bad flags.
 
+#[cfg(feature = "tls")]
+mod tls;
+
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -23,6 +27,14 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("the bank writes UTF-8")
 }
 
+/// What a command says; it must end with this exit code.
+fn said(mut command: Command, code: i32) -> String {
+    let output = command.output().expect("the bank starts");
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{command:?} said {said}");
+    said
+}
+
 /// A server process, killed if the test ends before it.
 struct Server {
     process: Child,
@@ -31,9 +43,14 @@ struct Server {
 
 impl Server {
     fn start(data: &Path) -> Server {
+        Server::start_with(data, &[])
+    }
+
+    fn start_with(data: &Path, flags: &[&OsStr]) -> Server {
         let mut process = bank()
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -48,10 +65,7 @@ impl Server {
 
     /// Makes a call; it must end with this exit code.
     fn call(&self, arguments: &str, code: i32) -> String {
-        let output = self.calling(arguments).output().expect("the bank starts");
-        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(code), "`{arguments}` said {said}");
-        said
+        said(self.calling(arguments), code)
     }
 
     fn calling(&self, arguments: &str) -> Command {
@@ -175,6 +189,7 @@ fn what_cannot_be_used_is_one_line_and_exit_code_2() {
     std::fs::write(&file, "not a directory").expect("the directory can be written to");
     let other = data.path().join("other");
     let [used, file, other] = [data.path(), &file, &other].map(|path| path.display().to_string());
+    let tls = ["--tls-certificate", &file, "--tls-key", &file, "--tls-authorities", &file];
     for arguments in [
         vec!["--drop", "lots"],
         vec!["--data", &file],
@@ -183,6 +198,8 @@ fn what_cannot_be_used_is_one_line_and_exit_code_2() {
         vec!["serve", "--data", &file],
         vec!["serve", "--data", &other, "--listen", &server.address],
         vec!["serve", "--data", &other, "--listen", "nowhere"],
+        // Whether or not it was built with TLS.
+        [&["serve", "--data", &other][..], &tls].concat(),
         vec!["call", "--servers", "nowhere", "balance", "alice"],
     ] {
         let output = run(&arguments);
