@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use crate::document::DocumentKey;
+use crate::id::Identity;
 use crate::io_buffer::KEPT_MESSAGE_BYTES;
 use crate::panic::panic_message;
 use crate::service::ArgumentError;
@@ -22,6 +23,13 @@ use crate::store::{
     DocKey, Encoded, KeyError, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, ReadVersion, Store,
     StoreError, Versioned, Write,
 };
+
+/// What a run of the business works with.
+pub(crate) struct Scope {
+    pub(crate) store: Arc<dyn Store>,
+    /// Whose call it is.
+    pub(crate) caller: Identity,
+}
 
 /// A write in progress: the documents that it reads, and the writes that take effect together, and
 /// exactly once, if the business returns `Ok`. If it returns `Err`, none of them does.
@@ -53,9 +61,37 @@ pub struct Tx {
 
 impl Tx {
     /// With the signal that ends the run early.
-    pub(crate) fn new(store: Arc<dyn Store>) -> (Tx, Arc<RunSignal>) {
+    pub(crate) fn new(scope: Arc<Scope>) -> (Tx, Arc<RunSignal>) {
         let Spare { signals: [signal, polled], lists } = Spare::take();
-        (Tx { reader: Reader { store, signal }, lists }, polled)
+        (Tx { reader: Reader { scope, signal }, lists }, polled)
+    }
+
+    /// Who makes this call, as the transport has authenticated it; anonymous on plain TCP. A retry of the
+    /// call has the same caller, on whatever server.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Clone)] struct Title(String);
+    /// # impl std::fmt::Display for Title {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str(&self.0) }
+    /// # }
+    /// # #[derive(Serialize, Deserialize, rpc::Document)]
+    /// # #[document(key = Title, collection = "note")]
+    /// # struct Note { owner: String }
+    /// # struct NotYours;
+    /// use rpc::Tx;
+    ///
+    /// async fn delete(tx: &mut Tx, note: Title) -> Result<(), NotYours> {
+    ///     if tx.get(&note).await.is_some_and(|Note { owner }| owner != tx.caller().name()) {
+    ///         return Err(NotYours);
+    ///     }
+    ///     tx.delete(&note);
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn caller(&self) -> &Identity {
+        &self.reader.scope.caller
     }
 
     /// The document under this key, `None` if there is none. What this call itself has put or
@@ -119,10 +155,10 @@ impl Tx {
         }
     }
 
-    /// The store, what has raised the signal, and what the run read and wrote.
-    pub(crate) fn into_parts(self) -> (Arc<dyn Store>, Arc<RunSignal>, Box<Lists>) {
-        let Reader { store, signal } = self.reader;
-        (store, signal, self.lists)
+    /// What it was given, what has raised the signal, and what the run read and wrote.
+    pub(crate) fn into_parts(self) -> (Arc<Scope>, Arc<RunSignal>, Box<Lists>) {
+        let Reader { scope, signal } = self.reader;
+        (scope, signal, self.lists)
     }
 }
 
@@ -136,9 +172,15 @@ pub struct View {
 
 impl View {
     /// With the signal that ends the run early.
-    pub(crate) fn new(store: Arc<dyn Store>) -> (View, Arc<RunSignal>) {
+    pub(crate) fn new(scope: Arc<Scope>) -> (View, Arc<RunSignal>) {
         let Spare { signals: [signal, polled], lists } = Spare::take();
-        (View { reader: Reader { store, signal }, lists: Mutex::new(lists) }, polled)
+        (View { reader: Reader { scope, signal }, lists: Mutex::new(lists) }, polled)
+    }
+
+    /// Who makes this call: see [`Tx::caller`].
+    #[must_use]
+    pub fn caller(&self) -> &Identity {
+        &self.reader.scope.caller
     }
 
     /// The document under this key, `None` if there is none. What was read once reads the same
@@ -164,10 +206,10 @@ impl View {
         self.reader.decode::<K>(&key, body.as_ref())
     }
 
-    /// The store, what has raised the signal, and what the run read.
-    pub(crate) fn into_parts(self) -> (Arc<dyn Store>, Arc<RunSignal>, Box<Lists>) {
-        let Reader { store, signal } = self.reader;
-        (store, signal, self.lists.into_inner().unwrap_or_else(PoisonError::into_inner))
+    /// What it was given, what has raised the signal, and what the run read.
+    pub(crate) fn into_parts(self) -> (Arc<Scope>, Arc<RunSignal>, Box<Lists>) {
+        let Reader { scope, signal } = self.reader;
+        (scope, signal, self.lists.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Box<Lists>> {
@@ -341,13 +383,13 @@ impl Spare {
 /// The part that [`Tx`] and [`View`] share: reading from the store, and failing. Where an answer is
 /// `None`, the run has failed.
 struct Reader {
-    store: Arc<dyn Store>,
+    scope: Arc<Scope>,
     signal: Arc<RunSignal>,
 }
 
 impl Reader {
     async fn read(&self, key: &DocKey) -> Option<Versioned> {
-        let read = match self.store.read(key).into_ready() {
+        let read = match self.scope.store.read(key).into_ready() {
             Ok(read) => read,
             Err(waiting) => waiting.await,
         };
@@ -400,6 +442,9 @@ impl Reader {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("signal", &self.signal).finish_non_exhaustive()
+        f.debug_struct("Reader")
+            .field("caller", &self.scope.caller)
+            .field("signal", &self.signal)
+            .finish_non_exhaustive()
     }
 }

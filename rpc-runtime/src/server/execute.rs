@@ -21,20 +21,19 @@ use crate::store::{
     AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, DocKey, Draft, Encoded, LookUp,
     Outcome, ReadVersion, Store, StoreError, StoreFuture,
 };
-use crate::tx::{RunFailure, Spare, Tx, View, poll_contained, returned};
+use crate::tx::{RunFailure, Scope, Spare, Tx, View, poll_contained, returned};
 use crate::wire::response::{RefusalReason, Status};
 
 /// What all calls of a server run on.
 pub(super) struct Backing<S> {
     pub(super) service: S,
-    pub(super) store: Arc<dyn Store>,
 }
 
 /// A write or a read that is to be run once, here and now. What a conflict asks for is left to
 /// [`Rerun`], so that few calls carry what few need.
 pub(super) struct Job<S: Service> {
     pub(super) backing: Arc<Backing<S>>,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) scope: Arc<Scope>,
     pub(super) method: MethodId,
     pub(super) arguments: ArgumentBytes,
     /// Which call, if it is a write.
@@ -48,12 +47,13 @@ pub(super) struct Ran<S> {
     /// After a conflict, with the arguments that it must be run again with.
     pub(super) end: Result<JobEnd, Box<ArgumentBytes>>,
     pub(super) backing: Arc<Backing<S>>,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) scope: Arc<Scope>,
 }
 
 /// A call that is run until it has an answer: a retry, or one that has met a conflict.
 pub(super) struct Rerun<S: Service> {
     pub(super) backing: Arc<Backing<S>>,
+    pub(super) scope: Arc<Scope>,
     pub(super) method: MethodId,
     pub(super) arguments: ArgumentBytes,
     /// Which call, if it is a write.
@@ -132,9 +132,9 @@ impl<S: Service> Job<S> {
                 arguments: self.arguments.as_slice(),
                 max_result: self.max_result,
             };
-            let (end, store) = match &self.call {
-                Some(call) => run.write(self.store, call, false).await,
-                None => run.read(self.store).await,
+            let (end, scope) = match &self.call {
+                Some(call) => run.write(self.scope, call, false).await,
+                None => run.read(self.scope).await,
             };
             let end = match end {
                 Ok(end) => {
@@ -143,7 +143,7 @@ impl<S: Service> Job<S> {
                 }
                 Err(Conflict) => Err(Box::new(self.arguments)),
             };
-            Ran { end, backing: self.backing, store }
+            Ran { end, backing: self.backing, scope }
         }
     }
 }
@@ -152,11 +152,12 @@ impl<S: Service> Rerun<S> {
     /// One whose arguments come later, if it is needed.
     pub(super) fn later(
         backing: Arc<Backing<S>>,
+        scope: Arc<Scope>,
         method: MethodId,
         call: Option<CallRef>,
         max_result: usize,
     ) -> impl FnOnce(ArgumentBytes) -> Rerun<S> + Send + use<S> {
-        move |arguments| Rerun { backing, method, arguments, call, max_result }
+        move |arguments| Rerun { backing, scope, method, arguments, call, max_result }
     }
 
     /// Runs a retry to its end: looks before it leaps.
@@ -164,7 +165,7 @@ impl<S: Service> Rerun<S> {
         if let Some(call) = &self.call
             && kept(Rule::LookBeforeLeap)
         {
-            let known = match self.backing.store.look_up(call).await {
+            let known = match self.scope.store.look_up(call).await {
                 Ok(LookUp::Recorded(outcome)) => Some(Answer::Recorded(outcome)),
                 Ok(LookUp::Refused(refusal)) => Some(Answer::Never(refusal)),
                 Ok(LookUp::Unknown) => None,
@@ -195,10 +196,10 @@ impl<S: Service> Rerun<S> {
             max_result: self.max_result,
         };
         loop {
-            let store = Arc::clone(&self.backing.store);
+            let scope = Arc::clone(&self.scope);
             let end = match &self.call {
-                Some(call) => run.write(store, call, call.attempt.is_retry()).await.0,
-                None => run.read(store).await.0,
+                Some(call) => run.write(scope, call, call.attempt.is_retry()).await.0,
+                None => run.read(scope).await.0,
             };
             if let Ok(end) = end {
                 self.arguments.put();
@@ -211,7 +212,7 @@ impl<S: Service> Rerun<S> {
     }
 
     fn contender(&self) -> Option<Contender> {
-        let store = Arc::clone(&self.backing.store);
+        let store = Arc::clone(&self.scope.store);
         self.call.clone().map(|call| Contender { store, call })
     }
 }
@@ -295,41 +296,41 @@ impl Drop for Contender {
 }
 
 impl<S: Service> Run<'_, S> {
-    /// One run of the business with its commit. The store is given back.
+    /// One run of the business with its commit. The scope is given back.
     #[allow(clippy::manual_async_fn)]
     fn write(
         &self,
-        store: Arc<dyn Store>,
+        scope: Arc<Scope>,
         call: &CallRef,
         is_retry: bool,
-    ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<dyn Store>)> + Send {
+    ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<Scope>)> + Send {
         async move {
-            let (mut tx, polled) = Tx::new(store);
+            let (mut tx, polled) = Tx::new(scope);
             let ended = {
                 let business = self.service.write(self.method, self.arguments, &mut tx);
                 let mut business = pin!(business);
                 std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
             };
-            let (store, signal, mut lists) = tx.into_parts();
+            let (scope, signal, mut lists) = tx.into_parts();
             lists.scratch.clear();
             let ended = ended.map_err(Box::new);
             let verdict = match encode::<S>(ended, &mut lists.scratch, self.max_result) {
                 Ok(verdict) => verdict,
                 // Were a retry only refused, its call could stay unknown for ever.
                 Err(refused) if is_retry && is_final(&refused) => {
-                    let recording = record_failed(Arc::clone(&store), call.clone());
-                    return (Ok(JobEnd::Answer(recording.await)), store);
+                    let recording = record_failed(Arc::clone(&scope.store), call.clone());
+                    return (Ok(JobEnd::Answer(recording.await)), scope);
                 }
-                Err(refused) => return (Ok(JobEnd::Answer(*refused)), store),
+                Err(refused) => return (Ok(JobEnd::Answer(*refused)), scope),
             };
             if verdict == Verdict::BusinessError {
                 lists.writes.clear();
             }
             if lists.writes.is_empty() && !(is_retry && kept(Rule::RecordOutcomeOfRetry)) {
                 let payload = Payload::Owned(take(&mut lists.scratch));
-                let end = tentative(&*store, &lists.reads, verdict, payload).await;
+                let end = tentative(&*scope.store, &lists.reads, verdict, payload).await;
                 Spare::put([signal, polled], lists);
-                return (end, store);
+                return (end, scope);
             }
             // The store keeps it, and the table of calls does.
             let encoded = Encoded::from(&lists.scratch[..]);
@@ -338,7 +339,7 @@ impl<S: Service> Run<'_, S> {
                 Verdict::BusinessError => Outcome::BusinessError(encoded),
             };
             let (reads, writes) = (&mut lists.reads, &mut lists.writes);
-            let committing = store.commit_draft(Draft { call, reads, writes, result });
+            let committing = scope.store.commit_draft(Draft { call, reads, writes, result });
             Spare::put([signal, polled], lists);
             let end = match committing.into_ready() {
                 Ok(committed) => answer_of(committed).map(JobEnd::Answer),
@@ -347,32 +348,33 @@ impl<S: Service> Run<'_, S> {
                     Err(waiting) => answer_of(waiting.await).map(JobEnd::Answer),
                 },
             };
-            (end, store)
+            (end, scope)
         }
     }
 
-    /// One run of the business that reads. The store is given back.
+    /// One run of the business that reads. The scope is given back.
     #[allow(clippy::manual_async_fn)]
     fn read(
         &self,
-        store: Arc<dyn Store>,
-    ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<dyn Store>)> + Send {
+        scope: Arc<Scope>,
+    ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<Scope>)> + Send {
         async move {
-            let (view, polled) = View::new(store);
+            let (view, polled) = View::new(scope);
             let ended = {
                 let mut business = pin!(self.service.read(self.method, self.arguments, &view));
                 std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
             };
-            let (store, signal, lists) = view.into_parts();
+            let (scope, signal, lists) = view.into_parts();
             let mut payload = Vec::new();
             let ended = ended.map_err(Box::new);
             let verdict = match encode::<S>(ended, &mut payload, self.max_result) {
                 Ok(verdict) => verdict,
-                Err(refused) => return (Ok(JobEnd::Answer(*refused)), store),
+                Err(refused) => return (Ok(JobEnd::Answer(*refused)), scope),
             };
-            let end = tentative(&*store, &lists.reads, verdict, Payload::Owned(payload)).await;
+            let end =
+                tentative(&*scope.store, &lists.reads, verdict, Payload::Owned(payload)).await;
             Spare::put([signal, polled], lists);
-            (end, store)
+            (end, scope)
         }
     }
 }

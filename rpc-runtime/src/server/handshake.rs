@@ -67,12 +67,12 @@ pub(super) async fn serve<S: Service>(server: Arc<Shared<S>>, accepted: Accepted
     let known = Arc::clone(&session.0);
     let connection = Connection::new(
         Arc::clone(&server),
+        peer.identity.clone(),
         session,
         agreement,
         io,
         decoder,
-        Job::run,
-        PlainJob::run,
+        (Job::run, PlainJob::run),
     );
     let broken = ForgetOnPanic { server: &server, peer: &peer, session: known.id };
     let (ended, io) = connection.run(rest).await;

@@ -238,7 +238,7 @@ impl<S: Service> ServerBuilder<S> {
         }
         let shared = Arc::new(Shared {
             uses_anchors: self.store.uses_anchors(),
-            backing: Arc::new(Backing { service: self.service, store: Arc::clone(&self.store) }),
+            backing: Arc::new(Backing { service: self.service }),
             store: self.store,
             config: self.config,
             schema,

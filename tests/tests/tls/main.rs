@@ -1,6 +1,7 @@
 //! TLS on which both ends show who they are: who gets in and as whom, and that calls happen exactly once over
 //! connections that are cut and garbled.
 
+mod caller;
 mod exactly_once;
 mod identity;
 mod material;

@@ -38,9 +38,9 @@ use crate::io_buffer::{self, READ_BYTES};
 use crate::outgoing::Outgoing;
 use crate::protocol::server::{Agreement, Duty};
 use crate::service::Service;
-use crate::store::Store;
 use crate::time::{Time, WallClock, WallTime};
 use crate::transport::Io;
+use crate::tx::Scope;
 use crate::wire::WireError;
 use crate::wire::frame::FrameDecoder;
 use crate::wire::request::ClientFrame;
@@ -93,7 +93,8 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
     plain_stage: Pin<Box<Option<P>>>,
     /// Lent to each call and taken back: to count them up and down for every call is not free.
     backing: Option<Arc<Backing<S>>>,
-    store: Option<Arc<dyn Store>>,
+    lent_scope: Option<Arc<Scope>>,
+    scope: Arc<Scope>,
     make: M,
     make_plain: N,
     deferred: DeferredAnswers<S>,
@@ -111,13 +112,14 @@ where
 {
     pub(super) fn new(
         server: Arc<Shared<S>>,
+        caller: Identity,
         (session, number): (Arc<Session>, u64),
         agreement: Agreement,
         io: Box<dyn Io>,
         decoder: FrameDecoder,
-        make: M,
-        make_plain: N,
+        (make, make_plain): (M, N),
     ) -> Connection<S, F, P, M, N> {
+        let scope = Arc::new(Scope { store: Arc::clone(&server.store), caller });
         Connection {
             server,
             session,
@@ -132,7 +134,8 @@ where
             stage: Box::pin(None),
             plain_stage: Box::pin(None),
             backing: None,
-            store: None,
+            lent_scope: None,
+            scope,
             make,
             make_plain,
             deferred: DeferredAnswers::default(),

@@ -21,7 +21,7 @@ use crate::panic::panic_message;
 use crate::protocol::server::{Admission, Answer, Incoming, RunNumber};
 use crate::service::{Kind, Service};
 use crate::store::{CallRef, DocKey, Outcome};
-use crate::tx::poll_contained;
+use crate::tx::{Scope, poll_contained};
 use crate::wire::request::RequestHeader;
 use crate::wire::response::{RefusalReason, Status};
 
@@ -236,7 +236,7 @@ where
         let max_result = self.agreement.max_result();
         let job = Job {
             backing: self.lend_backing(),
-            store: self.store.take().unwrap_or_else(|| Arc::clone(&self.server.store)),
+            scope: self.lend_scope(),
             method: order.method,
             arguments: ArgumentBytes::copy(order.arguments),
             call: anchor.clone().map(|anchor| self.call_ref(order, moment, anchor)),
@@ -249,8 +249,8 @@ where
         drop(entered);
         let call = |this: &Self| anchor.map(|anchor| this.call_ref(order, moment, anchor));
         match polled {
-            Poll::Ready(Ran { end, backing, store }) => {
-                (self.backing, self.store) = (Some(backing), Some(store));
+            Poll::Ready(Ran { end, backing, scope }) => {
+                (self.backing, self.lent_scope) = (Some(backing), Some(scope));
                 match end {
                     Ok(end) => self.end_or_defer(order, end, to),
                     Err(arguments) => self.run_again(*arguments, span, order, call(self)),
@@ -282,9 +282,9 @@ where
     #[inline(never)]
     fn park_job(&mut self, span: tracing::Span, order: &Order<'_>, call: Option<CallRef>) {
         let mut parked = std::mem::replace(&mut self.stage, Box::pin(None));
-        let backing = Arc::clone(&self.server.backing);
+        let (backing, scope) = (Arc::clone(&self.server.backing), Arc::clone(&self.scope));
         let max_result = self.agreement.max_result();
-        let rerun = Rerun::<S>::later(backing, order.method, call.clone(), max_result);
+        let rerun = Rerun::<S>::later(backing, scope, order.method, call.clone(), max_result);
         let running = async move {
             match poll_fn(|context| poll_stage(parked.as_mut(), context)).await.end {
                 Ok(end) => end,
@@ -305,9 +305,9 @@ where
         order: &Order<'_>,
         call: Option<CallRef>,
     ) {
-        let backing = Arc::clone(&self.server.backing);
+        let (backing, scope) = (Arc::clone(&self.server.backing), Arc::clone(&self.scope));
         let max_result = self.agreement.max_result();
-        let rerun = Rerun::<S>::later(backing, order.method, call.clone(), max_result);
+        let rerun = Rerun::<S>::later(backing, scope, order.method, call.clone(), max_result);
         self.park(Box::pin(rerun(arguments).after_conflict()), span, order, call);
     }
 
@@ -323,6 +323,7 @@ where
         let span = self.span(order);
         let retry = Rerun {
             backing: Arc::clone(&self.server.backing),
+            scope: Arc::clone(&self.scope),
             method: order.method,
             arguments: ArgumentBytes::copy(order.arguments),
             call: Some(call.clone()),
@@ -346,6 +347,10 @@ where
 
     fn lend_backing(&mut self) -> Arc<Backing<S>> {
         self.backing.take().unwrap_or_else(|| Arc::clone(&self.server.backing))
+    }
+
+    fn lend_scope(&mut self) -> Arc<Scope> {
+        self.lent_scope.take().unwrap_or_else(|| Arc::clone(&self.scope))
     }
 
     /// The span of a call, if somebody may listen.
