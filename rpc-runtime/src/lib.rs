@@ -50,7 +50,7 @@
 //! | [`store`] | where an effect and its record become one | the wire |
 //! | `wire` | frames, headers, acks, the handshake, as bytes | documents, tokio |
 //! | `protocol` | client and server as plain state machines | tokio, clocks, sockets |
-//! | [`transport`] | streams of bytes: TCP, in-process | the protocol |
+//! | [`transport`] | streams of bytes: TCP, TLS, in-process | the protocol |
 //! | [`journal`] | where a client remembers its calls | what its rows say |
 //! | [`client`], [`server`] | the tokio drivers around the state machines | each other |
 //! | [`error`] | what a caller is told | |

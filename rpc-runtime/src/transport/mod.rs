@@ -49,7 +49,8 @@ pub trait Connector: Send + Sync + 'static {
 
 /// Takes connections from clients, for a server.
 pub trait Listener: Send + 'static {
-    /// Waits for the next connection. An error concerns one connection only: the server goes on.
+    /// Waits for the next connection, and not for what its peer must say first: that is for
+    /// [`Accepted::in_handshake`]. An error concerns one connection only: the server goes on.
     fn accept(&mut self) -> TransportFuture<'_, Accepted>;
 
     /// Where clients reach it, in the transport's own form.

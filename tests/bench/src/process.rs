@@ -39,8 +39,12 @@ impl Program {
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
-        if cfg!(feature = "peers") {
-            build.args(["--features", "peers"]);
+        // As this one was, so that it has the same contenders.
+        for (feature, is_on) in [("peers", cfg!(feature = "peers")), ("tls", cfg!(feature = "tls"))]
+        {
+            if is_on {
+                build.args(["--features", feature]);
+            }
         }
         let built = build.status().is_ok_and(|status| status.success());
         let path = std::env::current_exe()?.with_file_name("rpc-bench-counting");

@@ -18,6 +18,9 @@ pub(crate) enum Contender {
     PlainLent,
     /// The plain method; both ends ask their sockets before they sleep.
     PlainBusyPolled,
+    /// The plain method over TLS, on which both ends show who they are.
+    #[cfg(feature = "tls")]
+    PlainTls,
     /// This system: a write on the memory store, with everything that exactly-once needs.
     WriteMemory,
     /// This system: a write on the embedded store, with fsync.
@@ -66,6 +69,8 @@ pub(crate) async fn serve(contender: Contender) -> Result<(), Box<dyn Error>> {
         | Contender::WriteMemory
         | Contender::WriteJournalled => ours::serve().await,
         Contender::PlainBusyPolled => ours::serve_busy_polled().await,
+        #[cfg(feature = "tls")]
+        Contender::PlainTls => crate::contender::tls::serve().await,
         Contender::WriteEmbedded => ours::serve_durable().await,
         Contender::WriteWithoutIds => without_ids::serve().await,
         Contender::Limit | Contender::LimitNoTasks => limit::serve().await,
@@ -103,6 +108,12 @@ pub(crate) async fn load(
         }
         Contender::PlainBusyPolled => {
             let client = ours::connect_busy_polled(address).await?;
+            drive(in_flight, warm_up, |_| with(&client, async |client| ours::plain(client).await))
+                .await
+        }
+        #[cfg(feature = "tls")]
+        Contender::PlainTls => {
+            let client = crate::contender::tls::connect(address).await?;
             drive(in_flight, warm_up, |_| with(&client, async |client| ours::plain(client).await))
                 .await
         }

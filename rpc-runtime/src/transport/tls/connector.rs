@@ -25,7 +25,6 @@ pub struct TlsConnector<C = Tcp> {
 /// No TLS with a server.
 #[derive(Debug)]
 struct ConnectError {
-    address: String,
     host: String,
     source: io::Error,
 }
@@ -67,8 +66,7 @@ impl<C: Connector> Connector for TlsConnector<C> {
             match tokio_rustls::TlsConnector::from(ends.client.clone()).connect(host, io).await {
                 Ok(io) => Ok(Box::new(io) as Box<dyn Io>),
                 Err(source) => {
-                    let (kind, address) = (source.kind(), address.to_owned());
-                    Err(io::Error::new(kind, ConnectError { address, host: named, source }))
+                    Err(io::Error::new(source.kind(), ConnectError { host: named, source }))
                 }
             }
         })
@@ -94,11 +92,11 @@ fn host_of(address: &str) -> &str {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ConnectError { address, host, source } = self;
+        let ConnectError { host, source } = self;
         write!(
             f,
-            "no TLS with {address}: {source}; its certificate must name `{host}` and come from one of this \
-             end's authorities, and this end's from one of its"
+            "no TLS: {source}; the server's certificate must name `{host}` and come from one of this end's \
+             authorities, and this end's from one of the server's"
         )
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod limit_write;
 pub(crate) mod ours;
 #[cfg(feature = "peers")]
 pub(crate) mod tarpc;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 #[cfg(feature = "peers")]
 pub(crate) mod tonic;
 #[cfg(feature = "peers")]

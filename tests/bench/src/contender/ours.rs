@@ -92,11 +92,14 @@ pub(crate) async fn serve_busy_polled() -> Result<(), Box<dyn Error>> {
     serve_over(Arc::new(MemoryStore::new()), acceptor).await
 }
 
-async fn listen() -> std::io::Result<TcpAcceptor> {
+pub(super) async fn listen() -> std::io::Result<TcpAcceptor> {
     TcpAcceptor::bind("127.0.0.1:0").await
 }
 
-async fn serve_over(store: Arc<dyn Store>, listener: impl Listener) -> Result<(), Box<dyn Error>> {
+pub(super) async fn serve_over(
+    store: Arc<dyn Store>,
+    listener: impl Listener,
+) -> Result<(), Box<dyn Error>> {
     let server = Server::builder(WorkServer::new(Worker), store).listen_on(listener);
     println!("{}", server.address());
     server.serve().await;
