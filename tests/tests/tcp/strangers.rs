@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc::error::{ConnectError, RejectReason};
+use rpc::id::Identity;
 use rpc::store::MemoryStore;
 use rpc::testing::{Direction, FrameView, cut, inspect};
+use rpc::transport::{Accepted, Listener, TcpAcceptor, TransportFuture};
 use rpc::{ServerConfig, ServerHandle};
 use rpc_tests::world::{LedgerClient, LedgerOn, LedgerServer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -217,4 +219,38 @@ async fn too_many_connections() {
     let (reason, _) = last_word(&mut third).await;
     assert_eq!(reason, RejectReason::Overloaded);
     assert_eq!(house.bystander.echo("on".into()).await.unwrap(), "on");
+}
+
+/// A listener of one's own, which hands out names that no store could keep.
+struct Namer(TcpAcceptor, usize);
+
+impl Listener for Namer {
+    fn accept(&mut self) -> TransportFuture<'_, Accepted> {
+        Box::pin(async {
+            let accepted = self.0.accept().await?;
+            let io = accepted.authenticate().await?.io;
+            Ok(Accepted::open(io, Identity::named(&"x".repeat(self.1)), "somewhere"))
+        })
+    }
+
+    fn address(&self) -> String {
+        self.0.address()
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_too_long() {
+    for (length, is_let_in) in [(Identity::MAX_LEN, true), (Identity::MAX_LEN + 1, false)] {
+        let listener = Namer(TcpAcceptor::bind("127.0.0.1:0").await.unwrap(), length);
+        let service = LedgerServer::new(LedgerOn::new("A", &Arc::default()));
+        let server = rpc::Server::builder(service, Arc::new(MemoryStore::new()));
+        let server = server.listen_on(listener);
+        let (address, handle) = (server.address(), server.handle());
+        tokio::spawn(server.serve());
+        let limit = if is_let_in { HANGS } else { Duration::from_millis(200) };
+        let client = rpc::Client::builder().connect_limit(limit);
+        let connected = client.connect::<LedgerClient>([address]).await;
+        assert_eq!(connected.is_ok(), is_let_in, "{connected:?}");
+        assert_eq!(handle.stats().rejected > 0, !is_let_in);
+    }
 }

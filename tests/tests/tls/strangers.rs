@@ -5,36 +5,41 @@ use std::time::Duration;
 
 use rpc::error::ConnectError;
 use rpc::store::MemoryStore;
-use rpc::transport::{Tcp, TcpAcceptor, Tls, TlsConnector};
+use rpc::transport::{Connector as _, InProcess, Tcp, TcpAcceptor, Tls, TlsAcceptor, TlsConnector};
 use rpc::{Client, Server, ServerConfig};
 use rpc_tests::certificates::{Authority, Name};
 use rpc_tests::world::{LedgerClient, LedgerOn, LedgerServer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
-use super::{Bank, end};
+use super::{BANK, Bank, end};
 
 /// How long a client that will not get in tries.
-const TRIES: Duration = Duration::from_millis(300);
+const TRIES: Duration = Duration::from_secs(2);
 /// Fails a test that hangs.
 const HANGS: Duration = Duration::from_secs(60);
 
 async fn bank(authority: &Authority, config: ServerConfig) -> Bank {
     let acceptor = TcpAcceptor::bind("127.0.0.1:0").await.unwrap();
-    Bank::open_with(acceptor, authority.end("bank.example"), config)
+    Bank::open_with(acceptor, authority.end(BANK), config)
 }
 
 fn to_bank(tls: Tls) -> TlsConnector {
-    TlsConnector::new(Tcp, tls).expecting("bank.example").unwrap()
+    TlsConnector::new(Tcp, tls).expecting(BANK).unwrap()
 }
 
-async fn connect(bank: &Bank, connector: TlsConnector) -> Result<LedgerClient, ConnectError> {
-    Client::builder().connector(connector).connect_limit(TRIES).connect([&bank.address[..]]).await
+async fn connect(
+    bank: &Bank,
+    connector: TlsConnector,
+    limit: Duration,
+) -> Result<LedgerClient, ConnectError> {
+    Client::builder().connector(connector).connect_limit(limit).connect([&bank.address[..]]).await
 }
 
 /// Why a client does not get in.
 async fn refusal(bank: &Bank, connector: TlsConnector) -> String {
-    match connect(bank, connector).await {
+    match connect(bank, connector, TRIES).await {
         Err(error @ ConnectError::Unreachable { .. }) => error.to_string(),
         other => panic!("it must not get in: {other:?}"),
     }
@@ -159,12 +164,45 @@ async fn who_says_nothing() {
     assert_eq!(bank.handle.stats().rejected, 20);
 }
 
+/// Who is in the middle of a handshake does not hold up a server that is to end.
+#[tokio::test(start_paused = true)]
+async fn a_server_ends_during_a_handshake() {
+    let (network, ours) = (InProcess::new(), Authority::new("ours"));
+    let service = LedgerServer::new(LedgerOn::new("A", &Arc::default()));
+    let server = Server::builder(service, Arc::new(MemoryStore::new()))
+        .listen_on(TlsAcceptor::new(network.listen(BANK), ours.end(BANK)));
+    let handle = server.handle();
+    let (end, ends) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(server.serve_with_shutdown(async { ends.await.unwrap() }));
+    let mut silent = network.connect(BANK).await.unwrap();
+    while handle.stats().connections == 0 {
+        tokio::task::yield_now().await;
+    }
+    let begun = Instant::now();
+    end.send(()).unwrap();
+    serving.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(100), "it took {:?}", begun.elapsed());
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "the connection is closed");
+}
+
+/// A server that is full listens to a handshake for a moment only.
+#[tokio::test(start_paused = true)]
+async fn one_too_many_that_says_nothing() {
+    let (network, ours) = (InProcess::new(), Authority::new("ours"));
+    let config = ServerConfig::default().max_connections(0);
+    let _bank = Bank::open_with(network.listen(BANK), ours.end(BANK), config);
+    let begun = Instant::now();
+    let mut silent = network.connect(BANK).await.unwrap();
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0, "the connection is closed");
+    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+}
+
 /// Who is one too many hears so over TLS, as everything else.
 #[tokio::test]
 async fn one_too_many() {
     let ours = Authority::new("ours");
     let bank = bank(&ours, ServerConfig::default().max_connections(1)).await;
-    let _first = connect(&bank, to_bank(ours.end("teller"))).await.unwrap();
+    let _first = connect(&bank, to_bank(ours.end("teller")), HANGS).await.unwrap();
     let why = refusal(&bank, to_bank(ours.end("other"))).await;
     assert!(why.contains("as many connections as its limits allow"), "{why}");
 }
