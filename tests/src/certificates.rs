@@ -1,10 +1,13 @@
 //! Certificates that are made for a test and gone with it, so that none expires in the sources and no key
 //! lies in them.
 
+use std::net::IpAddr;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, SanType,
 };
+#[cfg(feature = "tls")]
 use rpc::transport::{Tls, TlsError};
 
 /// Who issues certificates.
@@ -25,6 +28,8 @@ pub struct Issued {
 pub enum Name<'a> {
     /// Of a host.
     Dns(&'a str),
+    /// Of a host that is called by its address.
+    Ip(IpAddr),
     /// Such as a SPIFFE id.
     Uri(&'a str),
 }
@@ -82,6 +87,7 @@ impl Authority {
     ///
     /// # Panics
     /// As [`issue`](Authority::issue).
+    #[cfg(feature = "tls")]
     #[must_use]
     pub fn end(&self, name: &str) -> Tls {
         self.issue(&[Name::Dns(name)]).believing(self).expect("it is whole")
@@ -96,6 +102,7 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "nobody looks at this");
         params.subject_alt_names.extend(names.iter().map(|name| match name {
             Name::Dns(name) => SanType::DnsName((*name).try_into().expect("it is ASCII")),
+            Name::Ip(address) => SanType::IpAddress(*address),
             Name::Uri(uri) => SanType::URI((*uri).try_into().expect("it is ASCII")),
         }));
         change(&mut params);
@@ -105,6 +112,7 @@ impl Authority {
     }
 }
 
+#[cfg(feature = "tls")]
 impl Issued {
     /// An end with this certificate that believes an authority.
     ///

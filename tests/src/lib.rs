@@ -1,7 +1,7 @@
 //! What the tests of this project share.
 
 pub mod cas_chaos;
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "couchbase"))]
 pub mod certificates;
 #[cfg(unix)]
 pub mod chaos;

@@ -24,15 +24,10 @@ use crate::store::{
 use crate::tx::{RunFailure, Scope, Spare, Tx, View, poll_contained, returned};
 use crate::wire::response::{RefusalReason, Status};
 
-/// What all calls of a server run on.
-pub(super) struct Backing<S> {
-    pub(super) service: S,
-}
-
 /// A write or a read that is to be run once, here and now. What a conflict asks for is left to
 /// [`Rerun`], so that few calls carry what few need.
 pub(super) struct Job<S: Service> {
-    pub(super) backing: Arc<Backing<S>>,
+    pub(super) service: Arc<S>,
     pub(super) scope: Arc<Scope>,
     pub(super) method: MethodId,
     pub(super) arguments: ArgumentBytes,
@@ -46,13 +41,13 @@ pub(super) struct Job<S: Service> {
 pub(super) struct Ran<S> {
     /// After a conflict, with the arguments that it must be run again with.
     pub(super) end: Result<JobEnd, Box<ArgumentBytes>>,
-    pub(super) backing: Arc<Backing<S>>,
+    pub(super) service: Arc<S>,
     pub(super) scope: Arc<Scope>,
 }
 
 /// A call that is run until it has an answer: a retry, or one that has met a conflict.
 pub(super) struct Rerun<S: Service> {
-    pub(super) backing: Arc<Backing<S>>,
+    pub(super) service: Arc<S>,
     pub(super) scope: Arc<Scope>,
     pub(super) method: MethodId,
     pub(super) arguments: ArgumentBytes,
@@ -65,7 +60,7 @@ pub(super) struct Rerun<S: Service> {
 /// A call of a method with neither `Tx` nor `View`. Apart from [`Job`], since its future is moved
 /// for every call and is so much smaller.
 pub(super) struct PlainJob<S: Service> {
-    pub(super) backing: Arc<Backing<S>>,
+    pub(super) service: Arc<S>,
     pub(super) method: MethodId,
     pub(super) arguments: ArgumentBytes,
 }
@@ -74,7 +69,7 @@ pub(super) struct PlainJob<S: Service> {
 pub(super) struct PlainEnd<S: Service> {
     /// What the business returned, or why it did not.
     pub(super) ended: Result<S::Response, Box<RunFailure>>,
-    pub(super) backing: Arc<Backing<S>>,
+    pub(super) service: Arc<S>,
 }
 
 /// How a run ended: with an answer, or with one that holds once it is durable, for which nothing is
@@ -127,7 +122,7 @@ impl<S: Service> Job<S> {
     pub(super) fn run(self) -> impl Future<Output = Ran<S>> + Send + 'static {
         async move {
             let run = Run {
-                service: &self.backing.service,
+                service: &*self.service,
                 method: self.method,
                 arguments: self.arguments.as_slice(),
                 max_result: self.max_result,
@@ -143,7 +138,7 @@ impl<S: Service> Job<S> {
                 }
                 Err(Conflict) => Err(Box::new(self.arguments)),
             };
-            Ran { end, backing: self.backing, scope }
+            Ran { end, service: self.service, scope }
         }
     }
 }
@@ -151,13 +146,13 @@ impl<S: Service> Job<S> {
 impl<S: Service> Rerun<S> {
     /// One whose arguments come later, if it is needed.
     pub(super) fn later(
-        backing: Arc<Backing<S>>,
+        service: Arc<S>,
         scope: Arc<Scope>,
         method: MethodId,
         call: Option<CallRef>,
         max_result: usize,
     ) -> impl FnOnce(ArgumentBytes) -> Rerun<S> + Send + use<S> {
-        move |arguments| Rerun { backing, scope, method, arguments, call, max_result }
+        move |arguments| Rerun { service, scope, method, arguments, call, max_result }
     }
 
     /// Runs a retry to its end: looks before it leaps.
@@ -190,7 +185,7 @@ impl<S: Service> Rerun<S> {
 
     async fn run_to_the_end(self, mut contender: Option<Contender>) -> JobEnd {
         let run = Run {
-            service: &self.backing.service,
+            service: &*self.service,
             method: self.method,
             arguments: self.arguments.as_slice(),
             max_result: self.max_result,
@@ -223,12 +218,12 @@ impl<S: Service> PlainJob<S> {
     pub(super) fn run(self) -> impl Future<Output = PlainEnd<S>> + Send + 'static {
         async move {
             let ended = {
-                let service = &self.backing.service;
+                let service = &*self.service;
                 let mut business = pin!(service.plain(self.method, self.arguments.as_slice()));
                 std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
             };
             self.arguments.put();
-            PlainEnd { ended: returned(ended).map_err(Box::new), backing: self.backing }
+            PlainEnd { ended: returned(ended).map_err(Box::new), service: self.service }
         }
     }
 }

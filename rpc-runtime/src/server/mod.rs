@@ -36,7 +36,6 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 pub use self::config::ServerConfig;
-use self::execute::Backing;
 use self::sessions::Sessions;
 pub use self::stats::ServerStats;
 use self::stats::{Counters, add};
@@ -74,7 +73,7 @@ pub struct BindError {
 
 /// What all connections of a server share.
 struct Shared<S> {
-    backing: Arc<Backing<S>>,
+    service: Arc<S>,
     uses_anchors: bool,
     store: Arc<dyn Store>,
     config: ServerConfig,
@@ -238,7 +237,7 @@ impl<S: Service> ServerBuilder<S> {
         }
         let shared = Arc::new(Shared {
             uses_anchors: self.store.uses_anchors(),
-            backing: Arc::new(Backing { service: self.service }),
+            service: Arc::new(self.service),
             store: self.store,
             config: self.config,
             schema,

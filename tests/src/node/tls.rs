@@ -2,13 +2,15 @@
 //! stops, so no private key lies anywhere and none expires in the sources.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs};
+
+use crate::certificates::{Authority, Name};
 
 /// The node's certificate, ready to be shown.
 pub(super) struct Certificate {
@@ -20,28 +22,17 @@ pub(super) struct Certificate {
 impl Certificate {
     /// A certificate for 127.0.0.1, and no other name, of an authority made for it.
     pub(super) fn new() -> io::Result<Certificate> {
-        let (ca, leaf, key) = authority_and_leaf().map_err(io::Error::other)?;
+        let authority = Authority::new("the node's");
+        let issued = authority.issue(&[Name::Ip(Ipv4Addr::LOCALHOST.into())]);
+        let leaf = CertificateDer::from_pem_slice(issued.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes());
+        let (leaf, key) = (leaf.map_err(io::Error::other)?, key.map_err(io::Error::other)?);
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
             .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
+            .with_single_cert(vec![leaf], key)
             .map_err(io::Error::other)?;
-        Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), ca })
+        Ok(Certificate { acceptor: TlsAcceptor::from(Arc::new(config)), ca: authority.pem() })
     }
-}
-
-fn authority_and_leaf() -> Result<(String, rcgen::Certificate, PrivateKeyDer<'static>), rcgen::Error>
-{
-    let authority_key = KeyPair::generate()?;
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = authority.self_signed(&authority_key)?.pem();
-    let issuer = Issuer::new(authority, authority_key);
-
-    let key = KeyPair::generate()?;
-    let mut leaf = CertificateParams::default();
-    leaf.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-    let leaf = leaf.signed_by(&key, &issuer)?;
-    Ok((ca, leaf, PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
 }

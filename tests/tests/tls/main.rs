@@ -5,6 +5,7 @@ mod caller;
 mod exactly_once;
 mod identity;
 mod material;
+mod raw;
 mod strangers;
 mod wire;
 

@@ -30,7 +30,7 @@ use tokio::time::Sleep;
 use self::batch::Batch;
 use self::deferred::DeferredAnswers;
 use super::Shared;
-use super::execute::{Backing, Job, PlainEnd, PlainJob, Ran};
+use super::execute::{Job, PlainEnd, PlainJob, Ran};
 use super::sessions::{Run, Session, State};
 use super::stats::Tally;
 use crate::id::Identity;
@@ -92,7 +92,7 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
     stage: Pin<Box<Option<F>>>,
     plain_stage: Pin<Box<Option<P>>>,
     /// Lent to each call and taken back: to count them up and down for every call is not free.
-    backing: Option<Arc<Backing<S>>>,
+    lent_service: Option<Arc<S>>,
     lent_scope: Option<Arc<Scope>>,
     scope: Arc<Scope>,
     make: M,
@@ -133,7 +133,7 @@ where
             timer_at: Time::NEVER,
             stage: Box::pin(None),
             plain_stage: Box::pin(None),
-            backing: None,
+            lent_service: None,
             lent_scope: None,
             scope,
             make,

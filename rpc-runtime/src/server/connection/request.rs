@@ -10,9 +10,7 @@ use std::task::{Context, Poll};
 use tracing::Instrument as _;
 
 use super::super::arguments::ArgumentBytes;
-use super::super::execute::{
-    self, Backing, Job, JobEnd, PlainEnd, PlainJob, Ran, Rerun, plain_answer,
-};
+use super::super::execute::{self, Job, JobEnd, PlainEnd, PlainJob, Ran, Rerun, plain_answer};
 use super::super::sessions::{Run, Session, State};
 use super::batch::{Batch, Order, Place, Task};
 use super::{Connection, Moment};
@@ -206,14 +204,14 @@ where
     ) {
         let max_result = self.agreement.max_result();
         let job = PlainJob {
-            backing: self.lend_backing(),
+            service: self.lend_service(),
             method: order.method,
             arguments: ArgumentBytes::copy(order.arguments),
         };
         let span = self.span(order);
         let entered = span.enter();
         if let Poll::Ready(end) = launch(&mut self.plain_stage, &self.make_plain, job, context) {
-            self.backing = Some(end.backing);
+            self.lent_service = Some(end.service);
             return match plain_answer::<S>(end.ended, buffer, max_result) {
                 Ok(answer) => to.put(answer),
                 Err(refused) => to.put_rare(*refused),
@@ -235,7 +233,7 @@ where
     ) {
         let max_result = self.agreement.max_result();
         let job = Job {
-            backing: self.lend_backing(),
+            service: self.lend_service(),
             scope: self.lend_scope(),
             method: order.method,
             arguments: ArgumentBytes::copy(order.arguments),
@@ -249,8 +247,8 @@ where
         drop(entered);
         let call = |this: &Self| anchor.map(|anchor| this.call_ref(order, moment, anchor));
         match polled {
-            Poll::Ready(Ran { end, backing, scope }) => {
-                (self.backing, self.lent_scope) = (Some(backing), Some(scope));
+            Poll::Ready(Ran { end, service, scope }) => {
+                (self.lent_service, self.lent_scope) = (Some(service), Some(scope));
                 match end {
                     Ok(end) => self.end_or_defer(order, end, to),
                     Err(arguments) => self.run_again(*arguments, span, order, call(self)),
@@ -282,9 +280,9 @@ where
     #[inline(never)]
     fn park_job(&mut self, span: tracing::Span, order: &Order<'_>, call: Option<CallRef>) {
         let mut parked = std::mem::replace(&mut self.stage, Box::pin(None));
-        let (backing, scope) = (Arc::clone(&self.server.backing), Arc::clone(&self.scope));
+        let (service, scope) = (Arc::clone(&self.server.service), Arc::clone(&self.scope));
         let max_result = self.agreement.max_result();
-        let rerun = Rerun::<S>::later(backing, scope, order.method, call.clone(), max_result);
+        let rerun = Rerun::<S>::later(service, scope, order.method, call.clone(), max_result);
         let running = async move {
             match poll_fn(|context| poll_stage(parked.as_mut(), context)).await.end {
                 Ok(end) => end,
@@ -305,9 +303,9 @@ where
         order: &Order<'_>,
         call: Option<CallRef>,
     ) {
-        let (backing, scope) = (Arc::clone(&self.server.backing), Arc::clone(&self.scope));
+        let (service, scope) = (Arc::clone(&self.server.service), Arc::clone(&self.scope));
         let max_result = self.agreement.max_result();
-        let rerun = Rerun::<S>::later(backing, scope, order.method, call.clone(), max_result);
+        let rerun = Rerun::<S>::later(service, scope, order.method, call.clone(), max_result);
         self.park(Box::pin(rerun(arguments).after_conflict()), span, order, call);
     }
 
@@ -322,7 +320,7 @@ where
     ) {
         let span = self.span(order);
         let retry = Rerun {
-            backing: Arc::clone(&self.server.backing),
+            service: Arc::clone(&self.server.service),
             scope: Arc::clone(&self.scope),
             method: order.method,
             arguments: ArgumentBytes::copy(order.arguments),
@@ -345,8 +343,8 @@ where
         }
     }
 
-    fn lend_backing(&mut self) -> Arc<Backing<S>> {
-        self.backing.take().unwrap_or_else(|| Arc::clone(&self.server.backing))
+    fn lend_service(&mut self) -> Arc<S> {
+        self.lent_service.take().unwrap_or_else(|| Arc::clone(&self.server.service))
     }
 
     fn lend_scope(&mut self) -> Arc<Scope> {

@@ -49,17 +49,14 @@ impl<C: Connector> TlsConnector<C> {
 impl<C: Connector> Connector for TlsConnector<C> {
     fn connect<'a>(&'a self, address: &'a str) -> TransportFuture<'a, Box<dyn Io>> {
         Box::pin(async move {
-            let invalid = |error: Box<dyn std::error::Error + Send + Sync>| {
-                io::Error::new(io::ErrorKind::InvalidInput, error)
-            };
             let host = match &self.expected {
                 Some(expected) => expected.clone(),
-                None => server_name(host_of(address)).map_err(|error| invalid(error.into()))?,
+                None => server_name(host_of(address)).map_err(invalid)?,
             };
             let ends = self.tls.ends();
             // The server would only hang up, and could not say why.
             if let Err(error) = &ends.identity {
-                return Err(invalid(format!("this client cannot show who it is: {error}").into()));
+                return Err(invalid(format!("this client cannot show who it is: {error}")));
             }
             let io = self.connector.connect(address).await?;
             let named = host.to_str().into_owned();
@@ -76,6 +73,10 @@ impl<C: Connector> Connector for TlsConnector<C> {
 fn server_name(host: &str) -> Result<ServerName<'static>, TlsError> {
     let name = ServerName::try_from(host.to_owned());
     name.map_err(|_| TlsError::ServerName { name: host.to_owned() })
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
 /// The host of an address with or without a port; of an IPv6 address without its brackets.

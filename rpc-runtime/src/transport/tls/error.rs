@@ -97,14 +97,14 @@ pub enum NameError {
 
 impl TlsError {
     pub(super) fn pem(pem: &Pem, source: impl Error + Send + Sync + 'static) -> TlsError {
-        TlsError::Pem { place: pem.place.to_owned(), source: Box::new(source) }
+        TlsError::Pem { place: pem.place.clone(), source: Box::new(source) }
     }
 
     pub(super) fn certificate(pem: &Pem, source: impl Error + Send + Sync + 'static) -> TlsError {
-        TlsError::Certificate { place: pem.place.to_owned(), source: Box::new(source) }
+        TlsError::Certificate { place: pem.place.clone(), source: Box::new(source) }
     }
 
     pub(super) fn authority(pem: &Pem, source: impl Error + Send + Sync + 'static) -> TlsError {
-        TlsError::Authority { place: pem.place.to_owned(), source: Box::new(source) }
+        TlsError::Authority { place: pem.place.clone(), source: Box::new(source) }
     }
 }

@@ -78,9 +78,9 @@ struct Ends {
 }
 
 /// PEM, and where it is from.
-struct Pem<'a> {
-    place: &'a str,
-    bytes: &'a [u8],
+struct Pem {
+    place: String,
+    bytes: Vec<u8>,
 }
 
 impl Tls {
@@ -96,21 +96,10 @@ impl Tls {
         key: impl AsRef<Path>,
         authorities: impl AsRef<Path>,
     ) -> Result<Tls, TlsError> {
-        let read = |path: &Path| {
-            let place = path.display().to_string();
-            match std::fs::read(path) {
-                Ok(bytes) => Ok((place, bytes)),
-                Err(source) => Err(TlsError::Read { place, source }),
-            }
-        };
-        let certificate = read(certificate.as_ref())?;
-        let key = read(key.as_ref())?;
-        let authorities = read(authorities.as_ref())?;
-        let pem = |(place, bytes)| Pem { place, bytes };
         Tls::from_parts(
-            &pem((&certificate.0, &certificate.1)),
-            &pem((&key.0, &key.1)),
-            &pem((&authorities.0, &authorities.1)),
+            &Pem::read(certificate.as_ref())?,
+            &Pem::read(key.as_ref())?,
+            &Pem::read(authorities.as_ref())?,
         )
     }
 
@@ -120,9 +109,9 @@ impl Tls {
     /// As there.
     pub fn from_pem(certificate: &[u8], key: &[u8], authorities: &[u8]) -> Result<Tls, TlsError> {
         Tls::from_parts(
-            &Pem { place: "the given certificate", bytes: certificate },
-            &Pem { place: "the given key", bytes: key },
-            &Pem { place: "the given list of authorities", bytes: authorities },
+            &Pem::given("the given certificate", certificate),
+            &Pem::given("the given key", key),
+            &Pem::given("the given list of authorities", authorities),
         )
     }
 
@@ -191,13 +180,25 @@ impl Ends {
     }
 }
 
-impl Pem<'_> {
+impl Pem {
+    fn read(path: &Path) -> Result<Pem, TlsError> {
+        let place = path.display().to_string();
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Pem { place, bytes }),
+            Err(source) => Err(TlsError::Read { place, source }),
+        }
+    }
+
+    fn given(place: &str, bytes: &[u8]) -> Pem {
+        Pem { place: place.to_owned(), bytes: bytes.to_vec() }
+    }
+
     /// At least one.
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.bytes).collect();
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.bytes).collect();
         match found {
             Ok(found) if found.is_empty() => {
-                Err(TlsError::NoCertificate { place: self.place.to_owned() })
+                Err(TlsError::NoCertificate { place: self.place.clone() })
             }
             Ok(found) => Ok(found),
             Err(source) => Err(TlsError::pem(self, source)),
@@ -206,8 +207,8 @@ impl Pem<'_> {
 
     /// The error does not say what was found instead: it could be a part of the key.
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        PrivateKeyDer::from_pem_slice(self.bytes)
-            .map_err(|_| TlsError::NoKey { place: self.place.to_owned() })
+        PrivateKeyDer::from_pem_slice(&self.bytes)
+            .map_err(|_| TlsError::NoKey { place: self.place.clone() })
     }
 }
 
