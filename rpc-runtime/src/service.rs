@@ -218,7 +218,7 @@ pub struct EncodeError(#[from] postcard::Error);
 ///
 /// # Errors
 /// If the bytes are anything else.
-#[inline]
+#[inline(always)]
 pub fn decode_value<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
     let (value, rest) = postcard::take_from_bytes(bytes)?;
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }
@@ -228,7 +228,8 @@ pub fn decode_value<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result
 ///
 /// # Errors
 /// If the bytes are anything else.
-#[inline]
+// Always, since what a function returns in memory and its caller moves on is waited for.
+#[inline(always)]
 pub fn decode_arguments<'de, T: serde::Deserialize<'de>>(
     bytes: &'de [u8],
 ) -> Result<T, ArgumentError> {

@@ -62,7 +62,7 @@ pub struct Tx {
 impl Tx {
     /// With the signal that ends the run early.
     pub(crate) fn new(scope: Arc<Scope>) -> (Tx, Arc<RunSignal>) {
-        let Spare { signals: [signal, polled], lists } = Spare::take();
+        let (signal, polled, lists) = Lists::take();
         (Tx { reader: Reader { scope, signal }, lists }, polled)
     }
 
@@ -113,8 +113,11 @@ impl Tx {
             return self.reader.decode::<K>(&key, body);
         }
         self.reader.has_room(self.lists.reads.len())?;
-        let document = self.reader.read(&key).await?;
-        let (key, body) = self.lists.add(key, document);
+        if !self.lists.read_at_hand(&*self.reader.scope.store, &key) {
+            let document = self.reader.read(&key).await?;
+            self.lists.add(key, document);
+        }
+        let (key, body) = self.lists.last();
         self.reader.decode::<K>(key, body)
     }
 
@@ -133,25 +136,21 @@ impl Tx {
                 self.reader.fail(BusinessFault::DocumentTooLarge { key, size: body.len() });
             }
             Ok(()) => {
-                let body = Some(Encoded::from(&body[..]));
-                self.write(Write { key, body });
+                let Lists { writes, scratch, .. } = &mut *self.lists;
+                if let Some(write) = self.reader.write(writes, key) {
+                    // Filled where it lies: to move what was just written is to wait for it.
+                    write.body.get_or_insert_default().fill(scratch);
+                }
             }
         }
     }
 
     /// Deletes a document. It is no error if there is none.
     pub fn delete<K: DocumentKey>(&mut self, key: &K) {
-        if let Some(key) = self.reader.accept(key.doc_key()) {
-            self.write(Write { key, body: None });
-        }
-    }
-
-    fn write(&mut self, write: Write) {
-        let writes = &mut self.lists.writes;
-        if let Some(earlier) = writes.iter_mut().find(|earlier| earlier.key == write.key) {
-            *earlier = write;
-        } else if self.reader.has_room(writes.len()).is_some() {
-            writes.push(write);
+        if let Some(key) = self.reader.accept(key.doc_key())
+            && let Some(write) = self.reader.write(&mut self.lists.writes, key)
+        {
+            write.body = None;
         }
     }
 
@@ -173,7 +172,7 @@ pub struct View {
 impl View {
     /// With the signal that ends the run early.
     pub(crate) fn new(scope: Arc<Scope>) -> (View, Arc<RunSignal>) {
-        let Spare { signals: [signal, polled], lists } = Spare::take();
+        let (signal, polled, lists) = Lists::take();
         (View { reader: Reader { scope, signal }, lists: Mutex::new(lists) }, polled)
     }
 
@@ -243,14 +242,15 @@ pub(crate) fn poll_contained<F: Future>(
 }
 
 /// What a business returned that was polled by [`poll_contained`].
-#[inline]
+// Always, since what a business returns is moved no more often than it must be.
+#[inline(always)]
 pub(crate) fn returned<T>(
     ended: Result<Result<T, ArgumentError>, String>,
-) -> Result<T, RunFailure> {
+) -> Result<T, Box<RunFailure>> {
     match ended {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(RunFailure::Arguments(error)),
-        Err(panic) => Err(RunFailure::Panic(panic)),
+        Ok(Err(error)) => Err(Box::new(RunFailure::Arguments(error))),
+        Err(panic) => Err(Box::new(RunFailure::Panic(panic))),
     }
 }
 
@@ -290,11 +290,12 @@ impl RunSignal {
         &self,
         business: Pin<&mut F>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<T, RunFailure>> {
+    ) -> Poll<Result<T, Box<RunFailure>>> {
         let polled = poll_contained(business, context);
         if self.raised.load(Ordering::Acquire) {
             let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-            return Poll::Ready(Err(failure.expect("a raised signal holds its failure")));
+            let failure = failure.expect("a raised signal holds its failure");
+            return Poll::Ready(Err(Box::new(failure)));
         }
         polled.map(returned)
     }
@@ -316,8 +317,11 @@ pub(crate) struct Lists {
     /// `bodies[i]` is that of `reads[i]`.
     bodies: Vec<Option<Encoded>>,
     pub(crate) writes: Vec<Write>,
-    /// Where documents and the result are encoded.
-    pub(crate) scratch: Vec<u8>,
+    /// Where documents are encoded.
+    scratch: Vec<u8>,
+    /// The signal of the next run, twice, for the run and for whoever polls it: to count it up and down for
+    /// every run is not free.
+    signals: (Option<Arc<RunSignal>>, Option<Arc<RunSignal>>),
 }
 
 impl Lists {
@@ -328,53 +332,69 @@ impl Lists {
     }
 
     /// Takes a document that was read.
-    fn add(&mut self, key: DocKey, document: Versioned) -> (&DocKey, Option<&Encoded>) {
+    fn add(&mut self, key: DocKey, document: Versioned) {
         let (read, body) = ReadVersion::taken(key, document);
         self.reads.push(read);
         self.bodies.push(body);
+    }
+
+    /// Reads a document that the store has at hand, to where it stays; says whether it was.
+    #[inline]
+    fn read_at_hand(&mut self, store: &dyn Store, key: &DocKey) -> bool {
+        self.bodies.push(None);
+        let body = self.bodies.last_mut().expect("it was just put there");
+        let Some(version) = store.read_at_hand(key, body) else {
+            self.bodies.pop();
+            return false;
+        };
+        self.reads.push(ReadVersion::at_hand(key.clone(), version, body.is_some()));
+        true
+    }
+
+    /// What was read last.
+    fn last(&self) -> (&DocKey, Option<&Encoded>) {
         let last = self.reads.len() - 1;
         (&self.reads[last].key, self.bodies[last].as_ref())
     }
 }
 
-/// What every run needs, and leaves behind for the next one on its thread.
-#[derive(Debug)]
-pub(crate) struct Spare {
-    /// The same one twice, for the run and for whoever polls it: to count it up and down for every
-    /// run is not free.
-    signals: [Arc<RunSignal>; 2],
-    lists: Box<Lists>,
-}
-
-/// How many are kept on each thread: runs that end where they begin need one.
-const KEPT_SPARES: usize = 16;
+/// How many lists are kept on each thread: runs that end where they begin need one.
+const KEPT_LISTS: usize = 16;
 
 thread_local! {
-    static SPARES: RefCell<Vec<Spare>> = const { RefCell::new(Vec::new()) };
+    // Boxed, so that they stay where they are: what is moved is waited for.
+    #[allow(clippy::vec_box)]
+    static SPARE: RefCell<Vec<Box<Lists>>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Spare {
-    fn take() -> Spare {
-        SPARES.with_borrow_mut(Vec::pop).unwrap_or_else(|| {
-            let signal = Arc::<RunSignal>::default();
-            Spare { signals: [Arc::clone(&signal), signal], lists: Box::default() }
-        })
+impl Lists {
+    /// What a run needs: its signal, the same for whoever polls it, and empty lists.
+    fn take() -> (Arc<RunSignal>, Arc<RunSignal>, Box<Lists>) {
+        let mut lists = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        match (lists.signals.0.take(), lists.signals.1.take()) {
+            (Some(signal), Some(polled)) => (signal, polled, lists),
+            _ => {
+                let signal = Arc::<RunSignal>::default();
+                (Arc::clone(&signal), signal, lists)
+            }
+        }
     }
 
     /// Gives back what a run needed that is over. A signal that was raised is not used again.
-    pub(crate) fn put(signals: [Arc<RunSignal>; 2], mut lists: Box<Lists>) {
-        if signals[0].raised.load(Ordering::Acquire) {
+    pub(crate) fn put(mut self: Box<Lists>, signal: Arc<RunSignal>, polled: Arc<RunSignal>) {
+        if signal.raised.load(Ordering::Acquire) {
             return;
         }
-        lists.reads.clear();
-        lists.bodies.clear();
-        lists.writes.clear();
-        if lists.scratch.capacity() > KEPT_MESSAGE_BYTES {
-            lists.scratch = Vec::new();
+        self.reads.clear();
+        self.bodies.clear();
+        self.writes.clear();
+        if self.scratch.capacity() > KEPT_MESSAGE_BYTES {
+            self.scratch = Vec::new();
         }
-        SPARES.with_borrow_mut(|kept| {
-            if kept.len() < KEPT_SPARES {
-                kept.push(Spare { signals, lists });
+        (self.signals.0, self.signals.1) = (Some(signal), Some(polled));
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < KEPT_LISTS {
+                spare.push(self);
             }
         });
     }
@@ -415,6 +435,20 @@ impl Reader {
                 None
             }
         }
+    }
+
+    /// Where a document's new body goes; `None` if there is no room.
+    fn write<'w>(&self, writes: &'w mut Vec<Write>, key: DocKey) -> Option<&'w mut Write> {
+        let earlier = writes.iter().position(|write| write.key == key);
+        let index = match earlier {
+            Some(index) => index,
+            None => {
+                self.has_room(writes.len())?;
+                writes.push(Write { key, body: None });
+                writes.len() - 1
+            }
+        };
+        Some(&mut writes[index])
     }
 
     fn accept(&self, key: Result<DocKey, KeyError>) -> Option<DocKey> {

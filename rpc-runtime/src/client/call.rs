@@ -142,10 +142,17 @@ impl<A: Arguments, T: Message, E: Message> Call<A, T, E> {
         let mut encoded = io_buffer::take_message();
         encode_value(arguments, &mut encoded).map_err(|_| None)?;
         let (method, kind, deadline) = (self.method, self.kind, self.deadline);
-        let waker = context.waker().clone();
-        let begin = |core: &mut Core| core.start_untimed(method, kind, deadline, encoded, waker);
-        self.note_started(self.client.shared().with(begin).map_err(Some)?);
-        Ok(())
+        let waker = context.waker();
+        // Lent, and taken straight to where the core keeps it: what is moved in between is waited for.
+        let begin =
+            |core: &mut Core| core.start_untimed(method, kind, deadline, &mut encoded, waker);
+        match self.client.shared().with(begin) {
+            Some(seq) => {
+                self.note_started(seq);
+                Ok(())
+            }
+            None => Err(Some(encoded)),
+        }
     }
 
     /// Makes the call, if there is room for it, however unusual it is.
@@ -255,7 +262,7 @@ impl<A: Arguments, T: Message, E: Message> Call<A, T, E> {
     /// What most calls end with: a value, and nobody asks how it came about.
     /// [`poll_result`](Call::poll_result) knows of everything else.
     #[inline]
-    fn take_value(&mut self, seq: Seq) -> Option<Result<T, CallError<E>>> {
+    fn take_value(&mut self, seq: Seq) -> Option<Result<T, Box<CallError<E>>>> {
         if self.wishes.is_some() {
             return None;
         }
@@ -263,7 +270,7 @@ impl<A: Arguments, T: Message, E: Message> Call<A, T, E> {
         self.stage = Stage::Over;
         let value = decode_value(&payload);
         io_buffer::put_message(payload);
-        Some(value.map_err(|error| bad_response(CallId { client, seq }, &error)))
+        Some(value.map_err(|error| Box::new(bad_response(CallId { client, seq }, &error))))
     }
 
     /// How the call ended, however that is.
@@ -308,7 +315,8 @@ impl<A: Arguments, T: Message, E: Message> Future for Call<A, T, E> {
         let call = self.get_mut();
         if let Stage::InFlight(seq) = call.stage {
             return match call.take_value(seq) {
-                Some(value) => Poll::Ready(value),
+                Some(Ok(value)) => Poll::Ready(Ok(value)),
+                Some(Err(error)) => Poll::Ready(Err(*error)),
                 None => call.poll_result(context, seq),
             };
         }

@@ -4,163 +4,64 @@
 //! an [`Answer`], whose committed variant only the store can make.
 
 use std::future::Future;
-use std::mem::take;
 use std::panic::catch_unwind;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::arguments::ArgumentBytes;
+use super::answer::{
+    Conflict, DeferredAnswer, JobEnd, answer_of, is_final, refusal, refused, settled_answer_of,
+    store_answer,
+};
+use super::workspace::{End, Workspace};
 use crate::id::MethodId;
 use crate::panic::panic_message;
-use crate::protocol::server::{Answer, Payload};
+use crate::protocol::server::Answer;
 use crate::rule::{Rule, kept};
-use crate::service::{ArgumentError, Service, Verdict};
-use crate::store::flush::Ended;
+use crate::service::{Service, Verdict};
 use crate::store::{
-    AbortReason, CallRef, Commit, CommitOutcome, Confirm, Deferred, DocKey, Draft, Encoded, LookUp,
-    Outcome, ReadVersion, Store, StoreError, StoreFuture,
+    AbortReason, CallRef, Commit, CommitOutcome, Confirm, DocKey, Draft, Drafted, Encoded, Lent,
+    LookUp, Outcome, ReadVersion, Store, StoreError,
 };
-use crate::tx::{RunFailure, Scope, Spare, Tx, View, poll_contained, returned};
-use crate::wire::response::{RefusalReason, Status};
+use crate::tx::{Lists, RunFailure, Tx, View, poll_contained, returned};
+use crate::wire::response::RefusalReason;
 
-/// A write or a read that is to be run once, here and now. What a conflict asks for is left to
-/// [`Rerun`], so that few calls carry what few need.
-pub(super) struct Job<S: Service> {
+/// A call that is to be run, or has run. Two words, so that it is handed on without being written and
+/// read again.
+pub(super) struct Job<S> {
     pub(super) service: Arc<S>,
-    pub(super) scope: Arc<Scope>,
-    pub(super) method: MethodId,
-    pub(super) arguments: ArgumentBytes,
-    /// Which call, if it is a write.
-    pub(super) call: Option<CallRef>,
-    /// The largest encoded result that fits the client's frames.
-    pub(super) max_result: usize,
+    pub(super) workspace: Box<Workspace>,
 }
 
-/// How a run ended, and what was lent to it.
-pub(super) struct Ran<S> {
-    /// After a conflict, with the arguments that it must be run again with.
-    pub(super) end: Result<JobEnd, Box<ArgumentBytes>>,
-    pub(super) service: Arc<S>,
-    pub(super) scope: Arc<Scope>,
-}
-
-/// A call that is run until it has an answer: a retry, or one that has met a conflict.
-pub(super) struct Rerun<S: Service> {
-    pub(super) service: Arc<S>,
-    pub(super) scope: Arc<Scope>,
-    pub(super) method: MethodId,
-    pub(super) arguments: ArgumentBytes,
-    /// Which call, if it is a write.
-    pub(super) call: Option<CallRef>,
-    /// The largest encoded result that fits the client's frames.
-    pub(super) max_result: usize,
-}
-
-/// A call of a method with neither `Tx` nor `View`. Apart from [`Job`], since its future is moved
-/// for every call and is so much smaller.
-pub(super) struct PlainJob<S: Service> {
-    pub(super) service: Arc<S>,
-    pub(super) method: MethodId,
-    pub(super) arguments: ArgumentBytes,
-}
-
-/// How a plain call ended, and what was lent to it.
-pub(super) struct PlainEnd<S: Service> {
-    /// What the business returned, or why it did not.
-    pub(super) ended: Result<S::Response, Box<RunFailure>>,
-    pub(super) service: Arc<S>,
-}
-
-/// How a run ended: with an answer, or with one that holds once it is durable, for which nothing is
-/// left to be done but to wait.
-pub(super) enum JobEnd {
-    Answer(Answer),
-    Deferred(DeferredAnswer),
-}
-
-/// Something that a run has read has changed: the call must be run again.
-struct Conflict;
-
-/// A call whose effect and record the store has, and is making durable.
-pub(super) struct DeferredAnswer(Deferred<Result<CommitOutcome, StoreError>>);
-
-impl JobEnd {
-    /// The answer, once it holds.
-    pub(super) async fn answer(self) -> Answer {
-        match self {
-            JobEnd::Answer(answer) => answer,
-            JobEnd::Deferred(deferred) => {
-                settled_answer_of(StoreFuture::deferred(deferred.0).await)
-            }
-        }
-    }
-}
-
-impl DeferredAnswer {
-    /// The answer, if it holds by now.
-    pub(super) fn end(self) -> Result<Answer, DeferredAnswer> {
-        self.0.end().map(settled_answer_of).map_err(DeferredAnswer)
-    }
-
-    /// Whether there is an answer by now.
-    pub(super) fn has_ended(&self) -> bool {
-        self.0.has_ended()
-    }
-
-    /// The wait until there is one. All that become durable together end together.
-    pub(super) fn ended(&self) -> Ended {
-        self.0.ended()
-    }
-}
-
-// An `async fn` keeps what it is given twice, and these futures are moved for every call: so each is
-// a block in a function, and what is rare in them is boxed.
+// An `async fn` keeps what it is given twice, so these are blocks in functions.
 impl<S: Service> Job<S> {
-    /// Runs the call once.
+    /// Runs a write or a read once.
     #[allow(clippy::manual_async_fn)]
-    pub(super) fn run(self) -> impl Future<Output = Ran<S>> + Send + 'static {
+    pub(super) fn run(self) -> impl Future<Output = Job<S>> + Send + 'static {
         async move {
-            let run = Run {
-                service: &*self.service,
-                method: self.method,
-                arguments: self.arguments.as_slice(),
-                max_result: self.max_result,
-            };
-            let (end, scope) = match &self.call {
-                Some(call) => run.write(self.scope, call, false).await,
-                None => run.read(self.scope).await,
-            };
-            let end = match end {
-                Ok(end) => {
-                    self.arguments.put();
-                    Ok(end)
-                }
-                Err(Conflict) => Err(Box::new(self.arguments)),
-            };
-            Ran { end, service: self.service, scope }
+            let Job { service, mut workspace } = self;
+            run_once(&*service, &mut workspace).await;
+            Job { service, workspace }
         }
     }
-}
 
-impl<S: Service> Rerun<S> {
-    /// One whose arguments come later, if it is needed.
-    pub(super) fn later(
-        service: Arc<S>,
-        scope: Arc<Scope>,
-        method: MethodId,
-        call: Option<CallRef>,
-        max_result: usize,
-    ) -> impl FnOnce(ArgumentBytes) -> Rerun<S> + Send + use<S> {
-        move |arguments| Rerun { service, scope, method, arguments, call, max_result }
+    /// Runs a call of a method with neither `Tx` nor `View` to its end. Apart from
+    /// [`run`](Job::run), since its future is so much smaller.
+    #[allow(clippy::manual_async_fn)]
+    pub(super) fn run_plain(self) -> impl Future<Output = Job<S>> + Send + 'static {
+        async move {
+            let Job { service, mut workspace } = self;
+            run_plain(&*service, &mut workspace).await;
+            Job { service, workspace }
+        }
     }
 
     /// Runs a retry to its end: looks before it leaps.
     pub(super) async fn retry(self) -> JobEnd {
-        if let Some(call) = &self.call
+        if let (Some(call), Some(scope)) = (&self.workspace.call, &self.workspace.scope)
             && kept(Rule::LookBeforeLeap)
         {
-            let known = match self.scope.store.look_up(call).await {
+            let known = match scope.store.look_up(call).await {
                 Ok(LookUp::Recorded(outcome)) => Some(Answer::Recorded(outcome)),
                 Ok(LookUp::Refused(refusal)) => Some(Answer::Never(refusal)),
                 Ok(LookUp::Unknown) => None,
@@ -183,77 +84,60 @@ impl<S: Service> Rerun<S> {
         }
     }
 
-    async fn run_to_the_end(self, mut contender: Option<Contender>) -> JobEnd {
-        let run = Run {
-            service: &*self.service,
-            method: self.method,
-            arguments: self.arguments.as_slice(),
-            max_result: self.max_result,
-        };
+    async fn run_to_the_end(mut self, mut contender: Option<Contender>) -> JobEnd {
         loop {
-            let scope = Arc::clone(&self.scope);
-            let end = match &self.call {
-                Some(call) => run.write(scope, call, call.attempt.is_retry()).await.0,
-                None => run.read(scope).await.0,
+            run_once(&*self.service, &mut self.workspace).await;
+            self = match self.ended() {
+                Ok(end) => return end,
+                Err(conflict) => conflict,
             };
-            if let Ok(end) = end {
-                self.arguments.put();
-                return end;
-            }
             // One for all runs of the call: what it holds is given up when it goes.
             contender = contender.or_else(|| self.contender());
             yield_once().await;
         }
     }
 
-    fn contender(&self) -> Option<Contender> {
-        let store = Arc::clone(&self.scope.store);
-        self.call.clone().map(|call| Contender { store, call })
-    }
-}
-
-impl<S: Service> PlainJob<S> {
-    /// Runs the call to its end.
-    #[allow(clippy::manual_async_fn)]
-    pub(super) fn run(self) -> impl Future<Output = PlainEnd<S>> + Send + 'static {
-        async move {
-            let ended = {
-                let service = &*self.service;
-                let mut business = pin!(service.plain(self.method, self.arguments.as_slice()));
-                std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
-            };
-            self.arguments.put();
-            PlainEnd { ended: returned(ended).map_err(Box::new), service: self.service }
+    /// What a run has come to; the call itself after a conflict.
+    pub(super) fn ended(mut self) -> Result<JobEnd, Job<S>> {
+        match self.workspace.take_end() {
+            Some(end) => {
+                self.workspace.put();
+                Ok(end)
+            }
+            None => Err(self),
         }
     }
+
+    fn contender(&self) -> Option<Contender> {
+        let store = Arc::clone(&self.workspace.scope.as_ref()?.store);
+        self.workspace.call.clone().map(|call| Contender { store, call })
+    }
 }
 
-/// The answer to a plain call, with its result encoded into an empty buffer; boxed if there is no result.
-#[inline]
-pub(super) fn plain_answer<S: Service>(
-    ended: Result<S::Response, Box<RunFailure>>,
-    mut buffer: Vec<u8>,
-    max_result: usize,
-) -> Result<Answer, Box<Answer>> {
-    let verdict = encode::<S>(ended, &mut buffer, max_result)?;
-    Ok(Answer::Tentative(status_of(verdict), Payload::Owned(buffer)))
+/// One run of a write or a read.
+async fn run_once<S: Service>(service: &S, workspace: &mut Workspace) {
+    match workspace.call {
+        Some(_) => write(service, workspace).await,
+        None => read(service, workspace).await,
+    }
+}
+
+async fn run_plain<S: Service>(service: &S, workspace: &mut Workspace) {
+    let ended = {
+        let mut business = pin!(service.plain(workspace.method, workspace.arguments()));
+        std::future::poll_fn(|context| poll_contained(business.as_mut(), context)).await
+    };
+    match encode::<S>(returned(ended), workspace) {
+        None => workspace.end = End::Tentative(workspace.verdict),
+        Some(refused) => workspace.end = End::Answer(*refused),
+    }
 }
 
 /// Records an outcome without writes, unless the call has a record already: an aborted one, or a
 /// tentative one that a later attempt asks for.
-pub(super) async fn record(store: Arc<dyn Store>, call: CallRef, outcome: Outcome) -> Answer {
+pub(super) async fn record(store: &dyn Store, call: CallRef, outcome: Outcome) -> Answer {
     let commit = Commit { call, reads: Vec::new(), writes: Vec::new(), result: outcome };
     settled_answer_of(store.commit(commit).await)
-}
-
-/// Records that a call's business could not run it. Boxed and apart, since every write would have the room.
-#[cold]
-#[inline(never)]
-fn record_failed(
-    store: Arc<dyn Store>,
-    call: CallRef,
-) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
-    Box::pin(record(store, call, Outcome::Aborted(AbortReason::Failed)))
 }
 
 /// The document that the anchor argument of a write names.
@@ -270,13 +154,6 @@ pub(super) fn anchor<S: Service>(
     Err(Box::new(refusal(failure)))
 }
 
-struct Run<'a, S> {
-    service: &'a S,
-    method: MethodId,
-    arguments: &'a [u8],
-    max_result: usize,
-}
-
 /// A write that has met a conflict. However it ends (by a business error, by being dropped), the store
 /// is told that it does not come back.
 struct Contender {
@@ -290,199 +167,164 @@ impl Drop for Contender {
     }
 }
 
-impl<S: Service> Run<'_, S> {
-    /// One run of the business with its commit. The scope is given back.
-    #[allow(clippy::manual_async_fn)]
-    fn write(
-        &self,
-        scope: Arc<Scope>,
-        call: &CallRef,
-        is_retry: bool,
-    ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<Scope>)> + Send {
-        async move {
-            let (mut tx, polled) = Tx::new(scope);
-            let ended = {
-                let business = self.service.write(self.method, self.arguments, &mut tx);
-                let mut business = pin!(business);
-                std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
-            };
-            let (scope, signal, mut lists) = tx.into_parts();
-            lists.scratch.clear();
-            let ended = ended.map_err(Box::new);
-            let verdict = match encode::<S>(ended, &mut lists.scratch, self.max_result) {
-                Ok(verdict) => verdict,
-                // Were a retry only refused, its call could stay unknown for ever.
-                Err(refused) if is_retry && is_final(&refused) => {
-                    let recording = record_failed(Arc::clone(&scope.store), call.clone());
-                    return (Ok(JobEnd::Answer(recording.await)), scope);
-                }
-                Err(refused) => return (Ok(JobEnd::Answer(*refused)), scope),
-            };
-            if verdict == Verdict::BusinessError {
-                lists.writes.clear();
+/// One run of a write's business with its commit.
+async fn write<S: Service>(service: &S, workspace: &mut Workspace) {
+    let scope = workspace.scope.take().expect("a write has a scope");
+    let (mut tx, polled) = Tx::new(scope);
+    let ended = {
+        let business = service.write(workspace.method, workspace.arguments(), &mut tx);
+        let mut business = pin!(business);
+        std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
+    };
+    let (scope, signal, mut lists) = tx.into_parts();
+    match encode::<S>(ended, workspace) {
+        None => {
+            let waiting = settle(&*scope.store, &mut lists, workspace);
+            if let Some(waiting) = waiting {
+                workspace.end = waiting.await;
             }
-            if lists.writes.is_empty() && !(is_retry && kept(Rule::RecordOutcomeOfRetry)) {
-                let payload = Payload::Owned(take(&mut lists.scratch));
-                let end = tentative(&*scope.store, &lists.reads, verdict, payload).await;
-                Spare::put([signal, polled], lists);
-                return (end, scope);
-            }
-            // The store keeps it, and the table of calls does.
-            let encoded = Encoded::from(&lists.scratch[..]);
-            let result = match verdict {
-                Verdict::Success => Outcome::Success(encoded),
-                Verdict::BusinessError => Outcome::BusinessError(encoded),
-            };
-            let (reads, writes) = (&mut lists.reads, &mut lists.writes);
-            let committing = scope.store.commit_draft(Draft { call, reads, writes, result });
-            Spare::put([signal, polled], lists);
-            let end = match committing.into_ready() {
-                Ok(committed) => answer_of(committed).map(JobEnd::Answer),
-                Err(waiting) => match waiting.into_deferred() {
-                    Ok(deferred) => Ok(JobEnd::Deferred(DeferredAnswer(deferred))),
-                    Err(waiting) => answer_of(waiting.await).map(JobEnd::Answer),
-                },
-            };
-            (end, scope)
         }
+        // Were a retry only refused, its call could stay unknown for ever.
+        Some(refused) if is_final(&refused) && workspace.is_retry() => {
+            let aborting = Box::pin(record_failed(&*scope.store, workspace));
+            workspace.end = End::Answer(aborting.await);
+        }
+        Some(refused) => workspace.end = End::Answer(*refused),
     }
+    lists.put(signal, polled);
+    workspace.scope = Some(scope);
+}
 
-    /// One run of the business that reads. The scope is given back.
-    #[allow(clippy::manual_async_fn)]
-    fn read(
-        &self,
-        scope: Arc<Scope>,
-    ) -> impl Future<Output = (Result<JobEnd, Conflict>, Arc<Scope>)> + Send {
-        async move {
-            let (view, polled) = View::new(scope);
-            let ended = {
-                let mut business = pin!(self.service.read(self.method, self.arguments, &view));
-                std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
-            };
-            let (scope, signal, lists) = view.into_parts();
-            let mut payload = Vec::new();
-            let ended = ended.map_err(Box::new);
-            let verdict = match encode::<S>(ended, &mut payload, self.max_result) {
-                Ok(verdict) => verdict,
-                Err(refused) => return (Ok(JobEnd::Answer(*refused)), scope),
-            };
-            let end =
-                tentative(&*scope.store, &lists.reads, verdict, Payload::Owned(payload)).await;
-            Spare::put([signal, polled], lists);
-            (end, scope)
-        }
+/// A wait for how a run ends.
+type Waiting<'a> = Pin<Box<dyn Future<Output = End> + Send + 'a>>;
+
+/// Does with a write what its business has come to. What is at hand is written to the workspace.
+fn settle<'a>(
+    store: &'a dyn Store,
+    lists: &'a mut Lists,
+    workspace: &mut Workspace,
+) -> Option<Waiting<'a>> {
+    let Workspace { call, result, verdict, end, .. } = workspace;
+    let call = call.as_ref().expect("a write is a call of its session");
+    if *verdict == Verdict::BusinessError {
+        lists.writes.clear();
     }
+    let must_record = call.attempt.is_retry() && kept(Rule::RecordOutcomeOfRetry);
+    if lists.writes.is_empty() && !must_record {
+        return tentative(store, &lists.reads, *verdict, end);
+    }
+    let whole;
+    let result = if *verdict == Verdict::Success && Encoded::is_short(result) {
+        Lent::Brief(result)
+    } else {
+        let encoded = Encoded::from(&result[..]);
+        whole = match verdict {
+            Verdict::Success => Outcome::Success(encoded),
+            Verdict::BusinessError => Outcome::BusinessError(encoded),
+        };
+        Lent::Whole(&whole)
+    };
+    let (reads, writes) = (&mut lists.reads, &mut lists.writes);
+    match store.commit_draft(Draft { call, reads, writes, result }) {
+        Drafted::Committed(committed) => match committed.taken() {
+            Ok(proof) => *end = End::Committed(proof),
+            Err(outcome) => *end = End::Answer(Answer::Committed(outcome)),
+        },
+        Drafted::Otherwise(committing) => match committing.into_ready() {
+            Ok(committed) => *end = end_of(committed),
+            Err(waiting) => match waiting.into_deferred() {
+                Ok(deferred) => *end = End::Deferred(DeferredAnswer(deferred)),
+                Err(waiting) => return Some(Box::pin(async { end_of(waiting.await) })),
+            },
+        },
+    }
+    None
+}
+
+fn end_of(committed: Result<CommitOutcome, StoreError>) -> End {
+    match answer_of(committed) {
+        Ok(answer) => End::Answer(answer),
+        Err(Conflict) => End::Conflict,
+    }
+}
+
+/// One run of a read's business.
+async fn read<S: Service>(service: &S, workspace: &mut Workspace) {
+    let scope = workspace.scope.take().expect("a read has a scope");
+    let (view, polled) = View::new(scope);
+    let ended = {
+        let mut business = pin!(service.read(workspace.method, workspace.arguments(), &view));
+        std::future::poll_fn(|context| polled.poll(business.as_mut(), context)).await
+    };
+    let (scope, signal, lists) = view.into_parts();
+    match encode::<S>(ended, workspace) {
+        None => {
+            let (verdict, end) = (workspace.verdict, &mut workspace.end);
+            if let Some(waiting) = tentative(&*scope.store, &lists.reads, verdict, end) {
+                workspace.end = waiting.await;
+            }
+        }
+        Some(refused) => workspace.end = End::Answer(*refused),
+    }
+    lists.put(signal, polled);
+    workspace.scope = Some(scope);
 }
 
 /// An outcome that rests only on what was read: it holds if that was true at one moment.
-async fn tentative(
-    store: &dyn Store,
-    reads: &[ReadVersion],
+fn tentative<'a>(
+    store: &'a dyn Store,
+    reads: &'a [ReadVersion],
     verdict: Verdict,
-    payload: Payload,
-) -> Result<JobEnd, Conflict> {
-    if !reads.is_empty() && kept(Rule::ConfirmReads) {
-        match store.confirm(reads).await {
-            Ok(Confirm::Consistent) => {}
-            Ok(Confirm::Changed) => return Err(Conflict),
-            Err(error) => return Ok(JobEnd::Answer(store_answer(&error))),
-        }
+    end: &mut End,
+) -> Option<Waiting<'a>> {
+    let confirmed = move |confirmed| match confirmed {
+        Ok(Confirm::Consistent) => End::Tentative(verdict),
+        Ok(Confirm::Changed) => End::Conflict,
+        Err(error) => End::Answer(store_answer(&error)),
+    };
+    if reads.is_empty() || !kept(Rule::ConfirmReads) {
+        *end = End::Tentative(verdict);
+        return None;
     }
-    Ok(JobEnd::Answer(Answer::Tentative(status_of(verdict), payload)))
+    match store.confirm(reads).into_ready() {
+        Ok(at_hand) => *end = confirmed(at_hand),
+        Err(waiting) => return Some(Box::pin(async move { confirmed(waiting.await) })),
+    }
+    None
 }
 
-/// Encodes what a run has returned into an empty buffer. Why there is nothing is boxed, so that the
-/// usual is a word.
+/// Encodes what a run has returned into its workspace. Returns why there is nothing.
 fn encode<S: Service>(
     ended: Result<S::Response, Box<RunFailure>>,
-    buffer: &mut Vec<u8>,
-    max_result: usize,
-) -> Result<Verdict, Box<Answer>> {
-    let response = ended.map_err(|failure| refused(*failure))?;
-    let verdict = S::encode(&response, buffer).map_err(|error| {
-        let message = format!("the result is not encodable: {error}");
-        Box::new(Answer::Refused(RefusalReason::Failed, message))
-    })?;
-    if buffer.len() > max_result {
+    workspace: &mut Workspace,
+) -> Option<Box<Answer>> {
+    let Workspace { result, verdict, max_result, .. } = workspace;
+    // That of an earlier run, if there was one.
+    result.clear();
+    let response = match ended {
+        Ok(response) => response,
+        Err(failure) => return Some(refused(*failure)),
+    };
+    match S::encode(&response, result) {
+        Ok(ended) => *verdict = ended,
+        Err(error) => {
+            let message = format!("the result is not encodable: {error}");
+            return Some(Box::new(Answer::Refused(RefusalReason::Failed, message)));
+        }
+    }
+    (result.len() > *max_result).then(|| {
         let message = format!(
             "the result is {} bytes, the client takes at most {max_result}: return less, or raise its max_frame_bytes",
-            buffer.len(),
+            result.len(),
         );
-        return Err(Box::new(Answer::Refused(RefusalReason::TooLarge, message)));
-    }
-    Ok(verdict)
-}
-
-#[cold]
-fn refused(failure: RunFailure) -> Box<Answer> {
-    Box::new(refusal(failure))
-}
-
-/// Whether another attempt would be refused as well.
-fn is_final(refused: &Answer) -> bool {
-    matches!(refused, Answer::Refused(reason, _) if !reason.is_passing())
-}
-
-fn answer_of(committed: Result<CommitOutcome, StoreError>) -> Result<Answer, Conflict> {
-    match committed {
-        Ok(CommitOutcome::Committed(outcome)) => Ok(Answer::Committed(outcome)),
-        Ok(CommitOutcome::Recorded(outcome)) => Ok(Answer::Recorded(outcome)),
-        Ok(CommitOutcome::Conflict) => Err(Conflict),
-        Ok(CommitOutcome::Refused(refusal)) => Ok(Answer::Never(refusal)),
-        Err(error) => Ok(store_answer(&error)),
-    }
-}
-
-/// The answer to a commit that can meet no conflict.
-fn settled_answer_of(committed: Result<CommitOutcome, StoreError>) -> Answer {
-    answer_of(committed).unwrap_or_else(|_conflict| {
-        Answer::Unknown("the store reports a conflict where there can be none".to_owned())
+        Box::new(Answer::Refused(RefusalReason::TooLarge, message))
     })
 }
 
-#[cold]
-fn store_answer(error: &StoreError) -> Answer {
-    match error {
-        StoreError::Unavailable { .. } => {
-            tracing::warn!(%error, "a call was refused");
-            Answer::Refused(RefusalReason::StoreUnavailable, error.to_string())
-        }
-        StoreError::Unknown { .. } => {
-            tracing::warn!(%error, "a call's outcome is not known here");
-            Answer::Unknown(error.to_string())
-        }
-        StoreError::TooLarge { .. } => Answer::Refused(RefusalReason::TooLarge, error.to_string()),
-    }
-}
-
-#[cold]
-fn refusal(failure: RunFailure) -> Answer {
-    match failure {
-        RunFailure::Store(error) => store_answer(&error),
-        RunFailure::Business(fault) => {
-            tracing::error!(%fault, "the business asked for what cannot be");
-            Answer::Refused(RefusalReason::Failed, fault.to_string())
-        }
-        RunFailure::Panic(message) => {
-            tracing::error!(message, "the business panicked");
-            // What a panic says may hold secrets of the server: it stays in the server's log.
-            let told = "the business panicked; the server's log says why".to_owned();
-            Answer::Refused(RefusalReason::Failed, told)
-        }
-        RunFailure::Arguments(error) => bad_arguments(&error),
-    }
-}
-
-/// The answer to a call whose arguments are none.
-fn bad_arguments(error: &ArgumentError) -> Answer {
-    Answer::Refused(RefusalReason::BadArguments, error.to_string())
-}
-
-fn status_of(verdict: Verdict) -> Status {
-    match verdict {
-        Verdict::Success => Status::Success,
-        Verdict::BusinessError => Status::BusinessError,
-    }
+/// Records that the business of a retry could not run it.
+async fn record_failed(store: &dyn Store, workspace: &Workspace) -> Answer {
+    let call = workspace.call.clone().expect("a write is a call of its session");
+    record(store, call, Outcome::Aborted(AbortReason::Failed)).await
 }
 
 /// Lets whoever won the conflict go on first.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::connection::{Connection, Ended, Peer};
-use super::execute::{Job, PlainJob};
+use super::execute::Job;
 use super::sessions::Session;
 use super::stats::add;
 use crate::id::{Identity, Seq, SessionId, SessionSecret};
@@ -72,7 +72,7 @@ pub(super) async fn serve<S: Service>(server: Arc<Shared<S>>, accepted: Accepted
         agreement,
         io,
         decoder,
-        (Job::run, PlainJob::run),
+        (Job::run, Job::run_plain),
     );
     let broken = ForgetOnPanic { server: &server, peer: &peer, session: known.id };
     let (ended, io) = connection.run(rest).await;

@@ -12,11 +12,13 @@
 //! | `connection.rs` | one connection after that |
 //! | `outcome.rs` | how the end of a call reaches its session |
 //! | `execute.rs` | from a decoded call to its outcome |
+//! | `workspace.rs` | what a call is run with, and what its run leaves |
+//! | `answer.rs` | what a run can come to |
 //! | `sessions.rs` | the sessions that this server knows |
 //! | `maintenance.rs` | leases, deadlines of sessions without connection, forgotten tables |
 //! | `stats.rs` | what is counted |
 
-mod arguments;
+mod answer;
 mod config;
 mod connection;
 mod execute;
@@ -25,6 +27,7 @@ mod maintenance;
 mod outcome;
 mod sessions;
 mod stats;
+mod workspace;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -24,7 +24,7 @@ impl<S: Service> Shared<S> {
     ) {
         let must_record = session.finish(self.clock.now(), seq, run, answer, &self.counters);
         if let (Some((run, outcome)), Some(call)) = (must_record, call) {
-            let recording = Box::pin(record(Arc::clone(&self.store), call, outcome));
+            let recording = Box::pin(record(&*self.store, call, outcome));
             let answer = recording.await;
             session.finish(self.clock.now(), seq, run, answer, &self.counters);
         }
@@ -40,7 +40,7 @@ impl<S: Service> Shared<S> {
     ) {
         let (server, session) = (Arc::clone(self), Arc::clone(session));
         tokio::spawn(async move {
-            let answer = record(Arc::clone(&server.store), call, outcome).await;
+            let answer = record(&*server.store, call, outcome).await;
             session.finish(server.clock.now(), seq, run, answer, &server.counters);
         });
     }

@@ -59,6 +59,16 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Counts a run whose result was recorded.
+    pub(super) fn count_committed(&mut self) {
+        self.committed += 1;
+    }
+
+    /// Counts a run that ended without a record.
+    pub(super) fn count_tentative(&mut self) {
+        self.tentative += 1;
+    }
+
     pub(super) fn count(&mut self, answer: &Answer) {
         *match answer {
             Answer::Committed(_) => &mut self.committed,

@@ -59,6 +59,25 @@ impl Encoded {
         Encoded(Repr::Inline(Inline::EMPTY))
     }
 
+    /// Whether so few bytes would lie in the value itself.
+    #[inline]
+    pub(crate) fn is_short(bytes: &[u8]) -> bool {
+        bytes.len() <= INLINE
+    }
+
+    /// Becomes these bytes. Short ones are written where the value lies: to make it elsewhere and move it
+    /// is to wait for it to be written.
+    #[inline]
+    pub(crate) fn fill(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Repr::Inline(inline) if Encoded::is_short(bytes) => {
+                inline.0[..bytes.len()].copy_from_slice(bytes);
+                inline.0[INLINE] = bytes.len() as u8;
+            }
+            _ => *self = Encoded::from(bytes),
+        }
+    }
+
     /// Whether it lies in the value itself.
     #[cfg(feature = "embedded")]
     pub(in crate::store) fn is_inline(&self) -> bool {

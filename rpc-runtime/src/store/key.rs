@@ -1,6 +1,6 @@
 //! The name of a document.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, Hasher};
@@ -47,14 +47,11 @@ impl DocKey {
         collection: &'static str,
         id: &D,
     ) -> Result<DocKey, KeyError> {
-        use fmt::Write as _;
-        // A `Display` that makes names itself finds none here, and begins anew.
-        let mut names = NAMES.take().unwrap_or_default();
-        names.begin(collection);
-        write!(names.scratch, "{id}").expect("writing to a string cannot fail");
-        let made = names.end(collection);
-        NAMES.set(Some(names));
-        made
+        NAMES.with(|names| match names.try_borrow_mut() {
+            Ok(mut names) => names.get_or_insert_default().name(collection, id),
+            // A `Display` that makes names itself.
+            Err(_) => Names::default().name(collection, id),
+        })
     }
 
     /// Whether [`of`](DocKey::of) makes a name of this.
@@ -121,8 +118,21 @@ impl fmt::Write for Length {
     }
 }
 
+/// Whether what is written is what is left of a name.
+struct Same<'a> {
+    left: &'a [u8],
+}
+
+impl fmt::Write for Same<'_> {
+    #[inline]
+    fn write_str(&mut self, written: &str) -> fmt::Result {
+        self.left = self.left.strip_prefix(written.as_bytes()).ok_or(fmt::Error)?;
+        Ok(())
+    }
+}
+
 thread_local! {
-    static NAMES: Cell<Option<Box<Names>>> = const { Cell::new(None) };
+    static NAMES: RefCell<Option<Box<Names>>> = const { RefCell::new(None) };
 }
 
 /// How many names are kept on each thread.
@@ -140,22 +150,48 @@ struct Names {
     collection: &'static str,
     /// `ALIKE` places for each value of the lowest bits.
     kept: Vec<Option<DocKey>>,
-    /// Where the latest is.
-    latest: usize,
+    /// Where the latest is, if it is of this collection.
+    latest: Option<usize>,
     /// Which place the next name takes where all are taken.
     next: usize,
 }
 
 impl Default for Names {
     fn default() -> Names {
-        Names { scratch: String::new(), collection: "", kept: vec![None; KEPT], latest: 0, next: 0 }
+        Names {
+            scratch: String::new(),
+            collection: "",
+            kept: vec![None; KEPT],
+            latest: None,
+            next: 0,
+        }
     }
 }
 
 impl Names {
+    fn name<D: fmt::Display + ?Sized>(
+        &mut self,
+        collection: &'static str,
+        id: &D,
+    ) -> Result<DocKey, KeyError> {
+        use fmt::Write as _;
+        // A call mostly names what it has named before. To compare is cheaper than to put the name together.
+        if std::ptr::eq(self.collection, collection)
+            && let Some(latest) = self.latest.and_then(|latest| self.kept[latest].as_ref())
+        {
+            let mut same = Same { left: &latest.name.as_bytes()[collection.len() + 1..] };
+            if write!(same, "{id}").is_ok() && same.left.is_empty() {
+                return Ok(latest.clone());
+            }
+        }
+        self.begin(collection);
+        write!(self.scratch, "{id}").expect("writing to a string cannot fail");
+        self.end(collection)
+    }
+
     fn begin(&mut self, collection: &'static str) {
         if !std::ptr::eq(self.collection, collection) || self.scratch.is_empty() {
-            self.collection = collection;
+            (self.collection, self.latest) = (collection, None);
             self.scratch.clear();
             self.scratch.push_str(collection);
             self.scratch.push(':');
@@ -166,11 +202,6 @@ impl Names {
     /// The name that is put together.
     fn end(&mut self, collection: &'static str) -> Result<DocKey, KeyError> {
         let name = &*self.scratch;
-        if let Some(latest) = &self.kept[self.latest]
-            && *latest.name == *name
-        {
-            return Ok(latest.clone());
-        }
         if name.len() <= collection.len() + 1 {
             return Err(KeyError::Empty(collection));
         }
@@ -191,7 +222,7 @@ impl Names {
             places[self.next] = None;
             self.next
         });
-        self.latest = start + index;
+        self.latest = Some(start + index);
         let key = places[index].get_or_insert_with(|| DocKey { hash, name: name.into() });
         Ok(key.clone())
     }
@@ -231,6 +262,28 @@ mod tests {
         }
         let long = "x".repeat(DocKey::MAX_LEN);
         assert!(matches!(DocKey::new("account", &long), Err(KeyError::TooLong(_, 248))));
+    }
+
+    #[test]
+    fn a_name_is_not_taken_for_the_one_before() {
+        let name = |collection, id: &str| DocKey::new(collection, &id).map(|key| key.to_string());
+        let (short, long) = ("a", "accounts");
+        assert_eq!(name(short, "x").unwrap(), "a:x");
+        assert_eq!(name(long, ""), Err(KeyError::Empty(long)));
+        assert_eq!(name(long, "x").unwrap(), "accounts:x");
+        for id in ["xy", "x", "xyz", "y", "y"] {
+            assert_eq!(name(long, id).unwrap(), format!("accounts:{id}"));
+        }
+        struct Pieces;
+        impl fmt::Display for Pieces {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}-{}", 1, 2)
+            }
+        }
+        for _ in 0..2 {
+            assert_eq!(DocKey::new(long, &Pieces).unwrap().as_str(), "accounts:1-2");
+        }
+        assert_eq!(name(short, "1-2").unwrap(), "a:1-2");
     }
 
     #[test]

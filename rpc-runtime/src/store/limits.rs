@@ -1,6 +1,6 @@
 //! What a store takes in one commit.
 
-use super::{Commit, DocKey, Draft, Outcome, ReadVersion, StoreError, Write};
+use super::{Commit, DocKey, Draft, Encoded, Lent, Outcome, ReadVersion, StoreError, Write};
 
 /// The most documents that one call may read or write. A call that needs more is better cut into
 /// several: every document it touches is one more to conflict over.
@@ -32,7 +32,13 @@ pub(super) fn check(commit: &Commit) -> Result<(), StoreError> {
 #[inline]
 pub(super) fn check_draft(draft: &Draft<'_>) -> Result<(), StoreError> {
     debug_assert!(check_documents(draft.reads, draft.writes).is_ok(), "a Tx keeps to the limits");
-    check_result(&draft.result)
+    match draft.result {
+        Lent::Brief(value) => {
+            debug_assert!(Encoded::is_short(value), "it would be checked");
+            Ok(())
+        }
+        Lent::Whole(outcome) => check_result(outcome),
+    }
 }
 
 fn check_documents(reads: &[ReadVersion], writes: &[Write]) -> Result<(), StoreError> {
@@ -53,7 +59,6 @@ fn check_documents(reads: &[ReadVersion], writes: &[Write]) -> Result<(), StoreE
     Ok(())
 }
 
-#[inline]
 fn check_result(result: &Outcome) -> Result<(), StoreError> {
     match result_len(result) {
         length if length > MAX_RESULT_BYTES => {

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Encoded, HashMap, Lease,
-    LookUp, Outcome, ReadVersion, Resume, Store, StoreError, StoreFuture, Version, Versioned,
-    Write, limits, sealed,
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Drafted, Encoded, HashMap,
+    Lease, Lent, LookUp, Outcome, ReadVersion, Resume, Store, StoreError, StoreFuture, Version,
+    Versioned, Write, limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
@@ -70,6 +70,13 @@ impl Store for MemoryStore {
         }))
     }
 
+    fn read_at_hand(&self, key: &DocKey, body: &mut Option<Encoded>) -> Option<Version> {
+        let state = self.lock();
+        let Some((version, known)) = state.documents.get(key) else { return Some(Version(0)) };
+        *body = Some(known.clone());
+        Some(*version)
+    }
+
     fn confirm<'a>(
         &'a self,
         reads: &'a [ReadVersion],
@@ -83,14 +90,24 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        match limits::check(&commit) {
-            Ok(()) => commit.lend(|draft| self.commit_draft(draft)),
-            Err(error) => StoreFuture::ready(Err(error)),
-        }
+        StoreFuture::ready(limits::check(&commit).map(|()| {
+            commit.lend(|Draft { call, reads, writes, result }| {
+                let draft = Draft { call, reads, writes, result: Lent::Whole(&result) };
+                let otherwise = self.lock().commit(draft);
+                otherwise.unwrap_or_else(|| CommitOutcome::Committed(Committed::new(result)))
+            })
+        }))
     }
 
-    fn commit_draft(&self, draft: Draft<'_>) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        StoreFuture::ready(limits::check_draft(&draft).map(|()| self.lock().commit(draft)))
+    fn commit_draft<'draft>(&self, draft: Draft<'draft>) -> Drafted<'_, 'draft> {
+        let result = draft.result;
+        if let Err(error) = limits::check_draft(&draft) {
+            return Drafted::Otherwise(StoreFuture::ready(Err(error)));
+        }
+        match self.lock().commit(draft) {
+            None => Drafted::Committed(Committed::new(result)),
+            Some(otherwise) => Drafted::Otherwise(StoreFuture::ready(Ok(otherwise))),
+        }
     }
 
     fn uses_anchors(&self) -> bool {
@@ -163,25 +180,28 @@ impl State {
         }
     }
 
-    fn commit(&mut self, draft: Draft<'_>) -> CommitOutcome {
+    /// Applies the draft and records its result; what became of it otherwise.
+    fn commit(&mut self, draft: Draft<'_>) -> Option<CommitOutcome> {
         let Draft { call, reads, writes, result } = draft;
         let State { sessions, documents, last } = self;
         let checks = kept(Rule::CheckIdAtCommit);
         let session = match sessions.admit_mut(call) {
             Ok(session) => match settle(call, session.kept.get(call.id.seq)) {
                 Settled::Recorded(outcome) if checks => {
-                    return CommitOutcome::Recorded(Committed::new(outcome.clone()));
+                    return Some(CommitOutcome::Recorded(Committed::new(outcome.clone())));
                 }
-                Settled::Refused(refusal) if checks => return CommitOutcome::Refused(refusal),
+                Settled::Refused(refusal) if checks => {
+                    return Some(CommitOutcome::Refused(refusal));
+                }
                 _ => Some(session),
             },
-            Err(refusal) if checks => return CommitOutcome::Refused(refusal),
+            Err(refusal) if checks => return Some(CommitOutcome::Refused(refusal)),
             Err(_) => sessions.get_mut(call.id.client),
         };
         let version = Version(*last + 1);
         if !replace_one(documents, reads, writes, version) {
             if !all_hold(documents, reads) && kept(Rule::CompareReads) {
-                return CommitOutcome::Conflict;
+                return Some(CommitOutcome::Conflict);
             }
             let legs = if kept(Rule::AllLegs) { writes.len() } else { 1 };
             for write in writes.drain(..).take(legs) {
@@ -193,9 +213,9 @@ impl State {
         }
         *last = version.0;
         if let Some(session) = session {
-            record(session, call, result.clone());
+            record(session, call, result);
         }
-        CommitOutcome::Committed(Committed::new(result))
+        None
     }
 }
 
@@ -224,11 +244,19 @@ fn all_hold(documents: &Documents, reads: &[ReadVersion]) -> bool {
     reads.iter().all(|read| read.still_holds(documents.get(&read.key).map(|(version, _)| *version)))
 }
 
-fn record(session: &mut Session<Records>, call: &CallRef, outcome: Outcome) {
+/// What a record is made with.
+const NOTHING: Outcome = Outcome::Success(Encoded::empty());
+
+fn record(session: &mut Session<Records>, call: &CallRef, result: Lent<'_>) {
     if !kept(Rule::KeepRecordsUntilAcked) {
         session.kept = Records::default();
     }
-    session.kept.insert(call.id.seq, Record { hash: call.hash, outcome });
+    let kept = session.kept.insert(call.id.seq, Record { hash: call.hash, outcome: NOTHING });
+    match (result, &mut kept.outcome) {
+        // Filled where it lies.
+        (Lent::Brief(value), Outcome::Success(kept)) => kept.fill(value),
+        _ => kept.outcome = result.to_outcome(),
+    }
     if session.acknowledge(call.watermark) {
         session.kept.forget_below(session.watermark);
     }
@@ -255,9 +283,11 @@ mod tests {
                 anchor: None,
                 watermark: Seq(watermark),
             };
-            let result = Outcome::Success(Encoded::empty());
-            let commit = Commit { call, reads: Vec::new(), writes: Vec::new(), result };
-            commit.lend(|draft| state.commit(draft));
+            let (reads, writes) = (&mut Vec::new(), &mut Vec::new());
+            let draft = Draft { call: &call, reads, writes, result: Lent::Brief(b"result") };
+            assert_eq!(state.commit(draft), None, "it is committed");
+            let known = Committed::new(Outcome::Success(b"result".into()));
+            assert_eq!(state.look_up(&call), LookUp::Recorded(known));
             let records = &state.sessions.get_mut(session.client).unwrap().kept;
             assert_eq!(records.len(), kept, "after call {seq}");
         }

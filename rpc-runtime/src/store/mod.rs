@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[doc(hidden)]
-pub use self::draft::Draft;
+pub use self::draft::{Draft, Drafted, Lent};
 #[cfg(feature = "embedded")]
 pub use self::embedded::{EmbeddedConfig, EmbeddedStore};
 pub use self::encoded::Encoded;
@@ -89,10 +89,17 @@ pub trait Store: Send + Sync + 'static + sealed::Sealed {
     /// that was read has changed. All or nothing, and durable before it answers.
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>>;
 
+    /// As [`read`](Store::read), of a document that is at hand: puts its body there, where there is none, and
+    /// returns its version.
+    #[doc(hidden)]
+    fn read_at_hand(&self, _key: &DocKey, _body: &mut Option<Encoded>) -> Option<Version> {
+        None
+    }
+
     /// As [`commit`](Store::commit), of what its caller only lends.
     #[doc(hidden)]
-    fn commit_draft(&self, draft: Draft<'_>) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        self.commit(draft.into_commit())
+    fn commit_draft<'draft>(&self, draft: Draft<'draft>) -> Drafted<'_, 'draft> {
+        Drafted::Otherwise(self.commit(draft.into_commit()))
     }
 
     /// Whether it has a use for [`CallRef::anchor`].
@@ -236,6 +243,12 @@ impl ReadVersion {
             present: document.body.is_some(),
             memo: document.memo.clone(),
         }
+    }
+
+    /// The read of a document that its store had at hand.
+    #[inline]
+    pub(crate) fn at_hand(key: DocKey, version: Version, present: bool) -> ReadVersion {
+        ReadVersion { key, version, present, memo: Memo::Nothing }
     }
 
     /// The read of this document, and its body.

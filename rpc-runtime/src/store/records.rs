@@ -28,14 +28,24 @@ impl<R> Records<R> {
         self.find(seq).ok().map(|index| &self.by_seq[index].1)
     }
 
-    pub(super) fn insert(&mut self, seq: Seq, record: R) {
-        if self.by_seq.back().is_none_or(|(last, _)| *last < seq) {
-            return self.by_seq.push_back((seq, record));
-        }
-        match self.find(seq) {
-            Ok(index) => self.by_seq[index].1 = record,
-            Err(index) => self.by_seq.insert(index, (seq, record)),
-        }
+    /// Keeps a record, and returns it where it lies.
+    pub(super) fn insert(&mut self, seq: Seq, record: R) -> &mut R {
+        let index = if self.by_seq.back().is_none_or(|(last, _)| *last < seq) {
+            self.by_seq.push_back((seq, record));
+            self.by_seq.len() - 1
+        } else {
+            match self.find(seq) {
+                Ok(index) => {
+                    self.by_seq[index].1 = record;
+                    index
+                }
+                Err(index) => {
+                    self.by_seq.insert(index, (seq, record));
+                    index
+                }
+            }
+        };
+        &mut self.by_seq[index].1
     }
 
     pub(super) fn forget_below(&mut self, watermark: Seq) {

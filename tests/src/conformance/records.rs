@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rpc::MAX_DOCUMENTS_PER_CALL;
 use rpc::id::ArgumentHash;
-use rpc::store::{self, AbortReason, CommitOutcome, LookUp, Outcome, Refusal, Store, StoreError};
+use rpc::store::{
+    self, AbortReason, CommitOutcome, Drafted, Lent, LookUp, Outcome, Refusal, Store, StoreError,
+};
 
 use super::{
     Caller, Draft, Harness, body, commit, key, look_up, must_be_recorded, must_be_refused,
@@ -285,8 +287,11 @@ pub async fn a_commit_over_the_limits_is_refused_and_does_nothing(harness: &impl
     // A run's `Tx` sees to its documents, but not to its result.
     let mut lent = base().ending(success(&vec![8; max_result + 1]));
     let (reads, writes) = (&mut lent.reads, &mut lent.writes);
-    let draft = store::Draft { call: &lent.call, reads, writes, result: lent.result };
-    must_be_too_large(store.commit_draft(draft).await);
+    let result = Lent::Whole(&lent.result);
+    match store.commit_draft(store::Draft { call: &lent.call, reads, writes, result }) {
+        Drafted::Otherwise(refusing) => must_be_too_large(refusing.await),
+        Drafted::Committed(committed) => panic!("it is over a limit: {committed:?}"),
+    }
     assert_eq!(look_up(&*store, &caller.call(1)).await, LookUp::Unknown, "nothing was recorded");
     must_commit(&*store, base()).await;
 }

@@ -238,19 +238,19 @@ impl Call {
         endpoint: EndpointId,
         client: ClientId,
         left: u64,
-        arguments: Vec<u8>,
-        waker: Waker,
+        arguments: &mut Vec<u8>,
+        waker: &Waker,
     ) {
         (self.state, self.caller, self.kind) = (CallState::Sent, Caller::Waiting, kind);
         (self.method, self.endpoint, self.attempts) = (method, endpoint, 1);
         (self.client, self.deadline) = (client, Time(left));
         (self.made_at, self.sent_at, self.next_at) = (Time::ZERO, Time::ZERO, Time::NEVER);
-        self.buffer = arguments;
+        self.buffer = std::mem::take(arguments);
         // Nearly always there is none, and to look costs less than to drop what may be anything.
         if self.outcome.is_some() {
             self.outcome = None;
         }
-        (self.waker, self.rare) = (Some(waker), None);
+        (self.waker, self.rare) = (Some(waker.clone()), None);
     }
 
     /// The time of a call that was made without begins, and it waits until `next_at`.
@@ -466,9 +466,10 @@ mod tests {
     #[test]
     fn a_call_without_a_time_is_measured_from_when_it_is_told_one() {
         for is_unusual in [false, true] {
-            let (endpoint, client, waker) = (HERE, ClientId(1), Waker::noop().clone());
+            let (endpoint, client, mut none) = (HERE, ClientId(1), Vec::new());
             let mut call = Call::vacant();
-            call.begin_sent(Kind::Write, MethodId(0), endpoint, client, 5, Vec::new(), waker);
+            let (kind, method, waker) = (Kind::Write, MethodId(0), Waker::noop());
+            call.begin_sent(kind, method, endpoint, client, 5, &mut none, waker);
             if is_unusual {
                 call.rare_mut().settle = true;
             }

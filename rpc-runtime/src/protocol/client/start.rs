@@ -36,30 +36,28 @@ const RING_WINDOWS: usize = 4;
 
 impl Core {
     /// Makes and sends a call that needs nothing out of the usual: it has no options, there is room
-    /// for it, and a server. It has `left` microseconds until its deadline. Gives the arguments back where that is not so; [`start`](Core::start)
-    /// then knows what to do.
+    /// for it, and a server. It has `left` microseconds until its deadline. Leaves the arguments where they
+    /// are where that is not so; [`start`](Core::start) then knows what to do.
     #[inline]
     pub(crate) fn start_untimed(
         &mut self,
         method: MethodId,
         kind: Kind,
         left: u64,
-        arguments: Vec<u8>,
-        waker: Waker,
-    ) -> Result<Seq, Vec<u8>> {
+        arguments: &mut Vec<u8>,
+        waker: &Waker,
+    ) -> Option<Seq> {
         let may_go_on =
             !self.closed && self.journal.is_none() && !self.is_session_used() && self.has_room();
-        let Some(endpoint) = may_go_on.then(|| self.choose(None)).flatten() else {
-            return Err(arguments);
-        };
+        let endpoint = may_go_on.then(|| self.choose(None)).flatten()?;
         let limit = self.config.max_frame_bytes.min(self.endpoint(endpoint).max_frame);
         if arguments.len() > limit.saturating_sub(MAX_REQUEST_HEADER)
             || self.ring.complete_above() >= BITMAP_WORTH_SENDING
         {
-            return Err(arguments);
+            return None;
         }
         self.count_call(kind);
-        Ok(self.send_untimed(method, kind, endpoint, left, arguments, waker))
+        Some(self.send_untimed(method, kind, endpoint, left, arguments, waker))
     }
 
     /// Makes a call. `arguments` are encoded; the buffer is used for the result. `waker` is called when
@@ -174,8 +172,8 @@ impl Core {
         kind: Kind,
         endpoint: EndpointId,
         left: u64,
-        arguments: Vec<u8>,
-        waker: Waker,
+        arguments: &mut Vec<u8>,
+        waker: &Waker,
     ) -> Seq {
         let watermark = self.ring.watermark();
         let (seq, call) = self.ring.push();
@@ -185,7 +183,7 @@ impl Core {
         let deadline = self.timeouts.deadline_to_send(left);
         let was_empty = end.out.is_empty();
         let ack = needs_ack.then_some(watermark);
-        if !(deadline.is_none() && put_usual(seq, method, ack, &arguments, &mut end.out)) {
+        if !(deadline.is_none() && put_usual(seq, method, ack, arguments, &mut end.out)) {
             let header = RequestHeader {
                 seq,
                 attempt: Attempt::FIRST,
@@ -196,7 +194,7 @@ impl Core {
                 trace: None,
                 settle: false,
             };
-            header.put(&arguments, &mut end.out);
+            header.put(arguments, &mut end.out);
         }
         if needs_ack {
             end.note_acked(watermark);

@@ -8,7 +8,7 @@ use super::table::CallTable;
 use crate::id::Seq;
 use crate::rule::{Rule, kept};
 use crate::service::Kind;
-use crate::store::Outcome;
+use crate::store::{Committed, Encoded, Outcome};
 use crate::time::Time;
 use crate::wire::response::{MAX_MESSAGE, MIN_SERVER_MICROS, ResponseHeader, Status, put_usual};
 
@@ -65,6 +65,39 @@ impl<R> CallTable<R> {
         None
     }
 
+    /// As [`handle_tentative`](CallTable::handle_tentative), for a result that is only lent.
+    #[inline(always)]
+    pub(crate) fn handle_lent(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        run: RunNumber,
+        status: Status,
+        result: &[u8],
+    ) -> Option<(RunNumber, Outcome)> {
+        let Slot::Running(running) = self.slot_mut(seq)? else { return None };
+        if running.kind == Kind::Write || running.run != run {
+            return self.handle_tentative(now, seq, run, status, Payload::Owned(result.to_vec()));
+        }
+        self.finish_lent(now, seq, false, status, result);
+        None
+    }
+
+    /// Takes a result that the store has recorded just now, and answers the latest attempt of its call.
+    #[inline(always)]
+    pub(crate) fn handle_committed(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        _proof: &Committed<()>,
+        status: Status,
+        result: &[u8],
+    ) {
+        if let Some(Slot::Running(_)) = self.slot_mut(seq) {
+            self.finish_lent(now, seq, true, status, result);
+        }
+    }
+
     fn handle_settled(
         &mut self,
         now: Time,
@@ -117,6 +150,38 @@ impl<R> CallTable<R> {
     /// Keeps an outcome until it is acknowledged, and sends it.
     #[inline(always)]
     fn finish(&mut self, now: Time, seq: Seq, committed: bool, status: Status, payload: Payload) {
+        if let Some(kept) = self.send_outcome(now, seq, committed, status, payload.as_slice()) {
+            *kept = payload;
+        }
+        self.forget_oldest();
+    }
+
+    /// As [`finish`](CallTable::finish), with a copy of the result.
+    #[inline]
+    fn finish_lent(&mut self, now: Time, seq: Seq, committed: bool, status: Status, result: &[u8]) {
+        let long = (!Encoded::is_short(result)).then(|| {
+            let mut buffer = self.buffer();
+            buffer.extend_from_slice(result);
+            buffer
+        });
+        match (self.send_outcome(now, seq, committed, status, result), long) {
+            (Some(kept), Some(long)) => *kept = Payload::Owned(long),
+            (Some(Payload::Shared(kept)), None) => kept.fill(result),
+            _ => {}
+        }
+        self.forget_oldest();
+    }
+
+    /// Sends an outcome. Returns where it is to be kept, if it is: there are no bytes yet.
+    #[inline(always)]
+    fn send_outcome(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        committed: bool,
+        status: Status,
+        bytes: &[u8],
+    ) -> Option<&mut Payload> {
         let index = (seq.0 - self.base.0) as usize;
         let slot = &mut self.slots[index];
         let Slot::Running(running) = slot else { unreachable!("only a running call finishes") };
@@ -124,19 +189,21 @@ impl<R> CallTable<R> {
         let micros = now.micros_since(running.received);
         let is_usual =
             status == Status::Success && !attempt.is_retry() && micros < MIN_SERVER_MICROS;
-        if !(is_usual && put_usual(seq, committed, payload.as_slice(), &mut self.out)) {
+        if !(is_usual && put_usual(seq, committed, bytes, &mut self.out)) {
             let (resend, server_time) = (false, Duration::from_micros(micros));
             ResponseHeader { seq, attempt, resend, committed, status, server_time }
-                .put(payload.as_slice(), &mut self.out);
+                .put(bytes, &mut self.out);
         }
         self.running -= 1;
         if !kept(Rule::KeepUntilAcked) {
             *slot = Slot::Vacant;
-            return;
+            return None;
         }
-        self.held += payload.as_slice().len();
+        self.held += bytes.len();
+        let payload = Payload::Shared(Encoded::empty());
         *slot = Slot::Done(Done { hash, kind, committed, attempt, status, payload });
-        self.forget_oldest();
+        let Slot::Done(done) = slot else { unreachable!("it was just put there") };
+        Some(&mut done.payload)
     }
 
     /// Forgets kept responses, oldest first, until they fit. Safe: a table is a cache.

@@ -1,12 +1,15 @@
 //! Requests that were admitted together, and are answered together.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::id::{ArgumentHash, Attempt, MethodId, Seq};
+use crate::io_buffer;
 use crate::protocol::server::{Answer, RunNumber};
 use crate::service::Kind;
-use crate::store::Outcome;
+use crate::store::{Committed, Outcome};
+use crate::wire::response::Status;
 
 /// What was admitted together, and the answers to it.
 #[derive(Default)]
@@ -14,6 +17,8 @@ pub(super) struct Batch<'a> {
     pub(super) orders: Vec<Order<'a>>,
     /// Each with the index of its order.
     pub(super) answers: Vec<(usize, Answer)>,
+    /// The encoded results of calls, one behind the other.
+    pub(super) results: Vec<u8>,
 }
 
 /// A request that was admitted, on its way to being answered. No larger than what is done for it
@@ -38,6 +43,8 @@ pub(super) struct Order<'a> {
 pub(super) struct Place<'b> {
     pub(super) index: usize,
     pub(super) answers: &'b mut Vec<(usize, Answer)>,
+    /// Where results are put together.
+    pub(super) results: &'b mut Vec<u8>,
 }
 
 impl Place<'_> {
@@ -56,18 +63,27 @@ impl Place<'_> {
 
 /// What is to be done for a request.
 pub(super) enum Task {
-    /// Run it, with this buffer for the result of a plain call.
-    Run(Vec<u8>),
+    Run,
     /// Record this outcome.
     Record(Box<Outcome>),
     /// It has begun.
     Begun,
+    /// It has ended; its result lies there among those of the batch.
+    Ended(Status, Standing, Range<usize>),
+}
+
+/// What a result is worth.
+pub(super) enum Standing {
+    /// It was not recorded.
+    Tentative,
+    /// It was recorded, just now.
+    Committed(Committed<()>),
 }
 
 thread_local! {
     /// An empty batch, for its memory.
     static BATCH: Cell<Batch<'static>> = const {
-        Cell::new(Batch { orders: Vec::new(), answers: Vec::new() })
+        Cell::new(Batch { orders: Vec::new(), answers: Vec::new(), results: Vec::new() })
     };
 }
 
@@ -85,9 +101,11 @@ impl<'a> Batch<'a> {
     pub(super) fn put(mut self) {
         self.orders.clear();
         self.answers.clear();
+        self.results.clear();
+        io_buffer::shed(&mut self.results);
         // Collecting nothing from a list keeps the memory of the list, whatever its orders borrowed
         // from.
         let orders = self.orders.into_iter().map(|_| unreachable!("it is empty")).collect();
-        BATCH.set(Batch { orders, answers: self.answers });
+        BATCH.set(Batch { orders, answers: self.answers, results: self.results });
     }
 }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
 
-use super::super::execute::DeferredAnswer;
+use super::super::answer::DeferredAnswer;
 use super::super::sessions::{Session, State};
 use super::super::stats::Tally;
 use super::super::{Counted, Shared};

@@ -30,7 +30,7 @@ use tokio::time::Sleep;
 use self::batch::Batch;
 use self::deferred::DeferredAnswers;
 use super::Shared;
-use super::execute::{Job, PlainEnd, PlainJob, Ran};
+use super::execute::Job;
 use super::sessions::{Run, Session, State};
 use super::stats::Tally;
 use crate::id::Identity;
@@ -105,10 +105,10 @@ pub(super) struct Connection<S: Service, F, P, M, N> {
 impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
-    F: Future<Output = Ran<S>> + Send + 'static,
-    P: Future<Output = PlainEnd<S>> + Send + 'static,
+    F: Future<Output = Job<S>> + Send + 'static,
+    P: Future<Output = Job<S>> + Send + 'static,
     M: Fn(Job<S>) -> F,
-    N: Fn(PlainJob<S>) -> P,
+    N: Fn(Job<S>) -> P,
 {
     pub(super) fn new(
         server: Arc<Shared<S>>,

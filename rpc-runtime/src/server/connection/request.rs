@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 
 use tracing::Instrument as _;
 
-use super::super::arguments::ArgumentBytes;
-use super::super::execute::{self, Job, JobEnd, PlainEnd, PlainJob, Ran, Rerun, plain_answer};
+use super::super::answer::{JobEnd, status_of};
+use super::super::execute::{self, Job};
 use super::super::sessions::{Run, Session, State};
-use super::batch::{Batch, Order, Place, Task};
+use super::super::workspace::{End, Workspace};
+use super::batch::{Batch, Order, Place, Standing, Task};
 use super::{Connection, Moment};
 use crate::id::{ArgumentHash, CallId, Seq};
 use crate::panic::panic_message;
@@ -26,10 +27,10 @@ use crate::wire::response::{RefusalReason, Status};
 impl<S, F, P, M, N> Connection<S, F, P, M, N>
 where
     S: Service,
-    F: Future<Output = Ran<S>> + Send + 'static,
-    P: Future<Output = PlainEnd<S>> + Send + 'static,
+    F: Future<Output = Job<S>> + Send + 'static,
+    P: Future<Output = Job<S>> + Send + 'static,
     M: Fn(Job<S>) -> F,
-    N: Fn(PlainJob<S>) -> P,
+    N: Fn(Job<S>) -> P,
 {
     /// Asks the table what becomes of a request. What the table alone cannot answer is put down.
     pub(super) fn admit<'a>(
@@ -68,10 +69,7 @@ where
         self.tally.replayed_from_table += state.table.resent() - resent;
         let (run, task) = match admission {
             Admission::Handled => return,
-            Admission::Run(run) if method.kind == Kind::Plain => {
-                (run, Task::Run(state.table.buffer()))
-            }
-            Admission::Run(run) => (run, Task::Run(Vec::new())),
+            Admission::Run(run) => (run, Task::Run),
             Admission::Record(run, outcome) => (run, Task::Record(Box::new(outcome))),
             Admission::Settle(run, reason) => {
                 (run, Task::Record(Box::new(Outcome::Aborted(reason))))
@@ -101,7 +99,7 @@ where
         moment: &Moment,
         batch: &mut Batch<'_>,
     ) -> MutexGuard<'s, State> {
-        let Batch { orders, answers } = batch;
+        let Batch { orders, answers, results } = batch;
         if orders.is_empty() {
             return state;
         }
@@ -109,7 +107,8 @@ where
         let mut next = 0;
         while next < orders.len() {
             // Of what the panic has left, nothing is used again.
-            let mut run_rest = || self.run_all(context, moment, orders, answers, &mut next);
+            let mut run_rest =
+                || self.run_all(context, moment, orders, answers, results, &mut next);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut run_rest)) {
                 let order = &orders[next - 1];
                 let answer = panicked(order.seq, &panic_message(&*panic), order.kind);
@@ -118,20 +117,28 @@ where
         }
         let mut state = session.lock();
         let mut must_record = Vec::new();
+        for (index, order) in orders.iter().enumerate() {
+            let Task::Ended(status, standing, range) = &order.task else { continue };
+            let (now, result) = (moment.now, &results[range.clone()]);
+            match standing {
+                Standing::Committed(proof) => {
+                    self.tally.count_committed();
+                    state.table.handle_committed(now, order.seq, proof, *status, result);
+                }
+                Standing::Tentative => {
+                    self.tally.count_tentative();
+                    let (seq, run) = (order.seq, order.run);
+                    let due = state.table.handle_lent(now, seq, run, *status, result);
+                    must_record.extend(due.map(|due| (index, due)));
+                }
+            }
+        }
+        results.clear();
         for (index, answer) in answers.iter_mut() {
             self.tally.count(answer);
             let (seq, run) = (orders[*index].seq, orders[*index].run);
-            let due = match answer {
-                // From where it lies to where it is kept.
-                Answer::Tentative(status, payload) => {
-                    let payload = std::mem::take(payload);
-                    state.table.handle_tentative(moment.now, seq, run, *status, payload)
-                }
-                other => {
-                    let answer = std::mem::replace(other, Answer::Unknown(String::new()));
-                    state.table.handle_finished(moment.now, seq, run, answer)
-                }
-            };
+            let answer = std::mem::replace(answer, Answer::Unknown(String::new()));
+            let due = state.table.handle_finished(moment.now, seq, run, answer);
             must_record.extend(due.map(|due| (*index, due)));
         }
         answers.clear();
@@ -153,18 +160,17 @@ where
         moment: &Moment,
         orders: &mut [Order<'_>],
         answers: &mut Vec<(usize, Answer)>,
+        results: &mut Vec<u8>,
         next: &mut usize,
     ) {
         while let Some(order) = orders.get_mut(*next) {
             let index = *next;
             *next += 1;
-            match std::mem::replace(&mut order.task, Task::Begun) {
-                Task::Run(buffer) => {
-                    let to = &mut Place { index, answers };
-                    self.start(context, order, moment, buffer, to);
-                }
-                Task::Record(outcome) => self.record(order, moment, order.run, *outcome),
-                Task::Begun => unreachable!("each is begun once"),
+            if matches!(order.task, Task::Run) {
+                order.task = Task::Begun;
+                self.start(context, order, moment, &mut Place { index, answers, results });
+            } else if let Task::Record(outcome) = std::mem::replace(&mut order.task, Task::Begun) {
+                self.record(order, moment, order.run, *outcome);
             }
         }
     }
@@ -173,16 +179,15 @@ where
     fn start(
         &mut self,
         context: &mut Context<'_>,
-        order: &Order<'_>,
+        order: &mut Order<'_>,
         moment: &Moment,
-        buffer: Vec<u8>,
         to: &mut Place<'_>,
     ) {
         if let Some(refused) = self.refusal() {
             return to.put_rare(*refused);
         }
         match order.kind {
-            Kind::Plain => self.start_plain(context, order, buffer, to),
+            Kind::Plain => self.start_plain(context, order, to),
             Kind::Read => self.start_job(context, order, moment, None, to),
             Kind::Write => match self.anchor(order) {
                 Ok(anchor) if order.attempt.is_retry() => {
@@ -198,27 +203,17 @@ where
     fn start_plain(
         &mut self,
         context: &mut Context<'_>,
-        order: &Order<'_>,
-        buffer: Vec<u8>,
+        order: &mut Order<'_>,
         to: &mut Place<'_>,
     ) {
-        let max_result = self.agreement.max_result();
-        let job = PlainJob {
-            service: self.lend_service(),
-            method: order.method,
-            arguments: ArgumentBytes::copy(order.arguments),
-        };
+        let job = self.job(order, None);
         let span = self.span(order);
         let entered = span.enter();
-        if let Poll::Ready(end) = launch(&mut self.plain_stage, &self.make_plain, job, context) {
-            self.lent_service = Some(end.service);
-            return match plain_answer::<S>(end.ended, buffer, max_result) {
-                Ok(answer) => to.put(answer),
-                Err(refused) => to.put_rare(*refused),
-            };
+        if let Poll::Ready(job) = launch(&mut self.plain_stage, &self.make_plain, job, context) {
+            return self.end(order, job, to);
         }
         drop(entered);
-        self.park_plain(span, order, buffer);
+        self.park_plain(span, order);
     }
 
     /// Runs a write or a read once; it goes on in a task if that does not end it. For a write, with
@@ -226,36 +221,64 @@ where
     fn start_job(
         &mut self,
         context: &mut Context<'_>,
-        order: &Order<'_>,
+        order: &mut Order<'_>,
         moment: &Moment,
         anchor: Option<Option<DocKey>>,
         to: &mut Place<'_>,
     ) {
-        let max_result = self.agreement.max_result();
-        let job = Job {
-            service: self.lend_service(),
-            scope: self.lend_scope(),
-            method: order.method,
-            arguments: ArgumentBytes::copy(order.arguments),
-            call: anchor.clone().map(|anchor| self.call_ref(order, moment, anchor)),
-            max_result,
-        };
+        let scope = self.lend_scope();
+        let mut job = self.job(order, Some(scope));
+        // Once more for a call that must wait, which is what stores do that have a use for it.
+        let again = anchor.clone();
+        if let Some(anchor) = anchor {
+            job.workspace.call = Some(self.call_ref(order, moment, anchor));
+        }
         let span = self.span(order);
         // Not `in_scope`: what is done in a closure is moved into it first.
         let entered = span.enter();
         let polled = launch(&mut self.stage, &self.make, job, context);
         drop(entered);
-        let call = |this: &Self| anchor.map(|anchor| this.call_ref(order, moment, anchor));
         match polled {
-            Poll::Ready(Ran { end, service, scope }) => {
-                (self.lent_service, self.lent_scope) = (Some(service), Some(scope));
-                match end {
-                    Ok(end) => self.end_or_defer(order, end, to),
-                    Err(arguments) => self.run_again(*arguments, span, order, call(self)),
-                }
+            Poll::Ready(job) if matches!(job.workspace.end, End::Conflict) => {
+                self.run_again(job, span, order);
             }
-            Poll::Pending => self.park_job(span, order, call(self)),
+            Poll::Ready(mut job) => {
+                self.lent_scope = job.workspace.scope.take();
+                self.end(order, job, to);
+            }
+            Poll::Pending => {
+                let call = again.map(|anchor| self.call_ref(order, moment, anchor));
+                self.park_job(span, order, call);
+            }
         }
+    }
+
+    fn job(&mut self, order: &Order<'_>, scope: Option<Arc<Scope>>) -> Job<S> {
+        let max_result = self.agreement.max_result();
+        let workspace = Workspace::take(order.method, order.arguments, max_result, scope);
+        Job { service: self.lend_service(), workspace }
+    }
+
+    /// Takes what a run has come to, and what was lent to it.
+    #[inline]
+    fn end(&mut self, order: &mut Order<'_>, job: Job<S>, to: &mut Place<'_>) {
+        let Job { service, mut workspace } = job;
+        self.lent_service = Some(service);
+        let (status, standing) = match &workspace.end {
+            End::Tentative(verdict) => (status_of(*verdict), Standing::Tentative),
+            End::Committed(proof) => (Status::Success, Standing::Committed(proof.clone())),
+            _ => {
+                match workspace.take_end() {
+                    Some(end) => self.end_or_defer(order, end, to),
+                    None => unreachable!("a conflict is run again"),
+                }
+                return workspace.put();
+            }
+        };
+        let start = to.results.len();
+        to.results.extend_from_slice(&workspace.result);
+        order.task = Task::Ended(status, standing, start..to.results.len());
+        workspace.put();
     }
 
     // What follows is rare or dear. Each is a function of its own, which is never made part of another: the
@@ -264,13 +287,11 @@ where
     /// A plain call must wait: it goes on in a task.
     #[cold]
     #[inline(never)]
-    fn park_plain(&mut self, span: tracing::Span, order: &Order<'_>, buffer: Vec<u8>) {
-        let max_result = self.agreement.max_result();
+    fn park_plain(&mut self, span: tracing::Span, order: &Order<'_>) {
         let mut parked = std::mem::replace(&mut self.plain_stage, Box::pin(None));
         let running = async move {
-            let end = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
-            let answer = plain_answer::<S>(end.ended, buffer, max_result);
-            JobEnd::Answer(answer.unwrap_or_else(|refused| *refused))
+            let job = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+            job.ended().unwrap_or_else(|_| unreachable!("it reads nothing"))
         };
         self.park(running, span, order, None);
     }
@@ -280,14 +301,12 @@ where
     #[inline(never)]
     fn park_job(&mut self, span: tracing::Span, order: &Order<'_>, call: Option<CallRef>) {
         let mut parked = std::mem::replace(&mut self.stage, Box::pin(None));
-        let (service, scope) = (Arc::clone(&self.server.service), Arc::clone(&self.scope));
-        let max_result = self.agreement.max_result();
-        let rerun = Rerun::<S>::later(service, scope, order.method, call.clone(), max_result);
         let running = async move {
-            match poll_fn(|context| poll_stage(parked.as_mut(), context)).await.end {
+            let job = poll_fn(|context| poll_stage(parked.as_mut(), context)).await;
+            match job.ended() {
                 Ok(end) => end,
                 // Boxed, since few of those that wait need the room.
-                Err(arguments) => Box::pin(rerun(*arguments).after_conflict()).await,
+                Err(conflict) => Box::pin(conflict.after_conflict()).await,
             }
         };
         self.park(running, span, order, call);
@@ -296,17 +315,9 @@ where
     /// A write or a read has met a conflict: it is run again in a task.
     #[cold]
     #[inline(never)]
-    fn run_again(
-        &mut self,
-        arguments: ArgumentBytes,
-        span: tracing::Span,
-        order: &Order<'_>,
-        call: Option<CallRef>,
-    ) {
-        let (service, scope) = (Arc::clone(&self.server.service), Arc::clone(&self.scope));
-        let max_result = self.agreement.max_result();
-        let rerun = Rerun::<S>::later(service, scope, order.method, call.clone(), max_result);
-        self.park(Box::pin(rerun(arguments).after_conflict()), span, order, call);
+    fn run_again(&mut self, job: Job<S>, span: tracing::Span, order: &Order<'_>) {
+        let call = job.workspace.call.clone();
+        self.park(Box::pin(job.after_conflict()), span, order, call);
     }
 
     #[cold]
@@ -319,14 +330,8 @@ where
         to: &mut Place<'_>,
     ) {
         let span = self.span(order);
-        let retry = Rerun {
-            service: Arc::clone(&self.server.service),
-            scope: Arc::clone(&self.scope),
-            method: order.method,
-            arguments: ArgumentBytes::copy(order.arguments),
-            call: Some(call.clone()),
-            max_result: self.agreement.max_result(),
-        };
+        let mut retry = self.job(order, Some(Arc::clone(&self.scope)));
+        retry.workspace.call = Some(call.clone());
         let mut retry = Box::pin(retry.retry());
         match span.in_scope(|| retry.as_mut().poll(context)) {
             Poll::Ready(end) => self.end_or_defer(order, end, to),
@@ -411,6 +416,7 @@ where
         }
     }
 
+    #[inline]
     fn call_ref(&self, order: &Order<'_>, moment: &Moment, anchor: Option<DocKey>) -> CallRef {
         CallRef {
             id: CallId { client: self.session.id.client, seq: order.seq },

@@ -77,8 +77,8 @@ use self::state::{Reads, State, Verdict};
 use super::flush::{Deferred, Flush};
 use super::sessions::TooManySessions;
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Lease, LookUp, ReadVersion,
-    Resume, Store, StoreError, StoreFuture, Versioned, limits, sealed,
+    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Drafted, Lease, LookUp,
+    ReadVersion, Resume, Store, StoreError, StoreFuture, Versioned, limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::time::WallTime;
@@ -224,16 +224,16 @@ impl Store for EmbeddedStore {
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
         match limits::check(&commit) {
-            Ok(()) => commit.lend(|draft| self.commit_draft(draft)),
+            Ok(()) => commit.lend(|draft| self.shared.commit(draft)),
             Err(error) => StoreFuture::ready(Err(error)),
         }
     }
 
-    fn commit_draft(&self, draft: Draft<'_>) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        match limits::check_draft(&draft) {
-            Ok(()) => self.shared.commit(draft),
+    fn commit_draft<'draft>(&self, draft: Draft<'draft>) -> Drafted<'_, 'draft> {
+        Drafted::Otherwise(match limits::check_draft(&draft) {
+            Ok(()) => self.shared.commit(draft.with_outcome()),
             Err(error) => StoreFuture::ready(Err(error)),
-        }
+        })
     }
 
     fn uses_anchors(&self) -> bool {

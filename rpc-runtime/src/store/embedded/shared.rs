@@ -15,7 +15,7 @@ use super::{EmbeddedConfig, writer};
 use crate::rule::{Captured, Rule, kept};
 use crate::store::flush::{BeginFlush, Deferred};
 use crate::store::{
-    CommitOutcome, Committed, DocKey, Draft, StoreError, StoreFuture, Versioned, limits,
+    CommitOutcome, Committed, DocKey, Draft, Outcome, StoreError, StoreFuture, Versioned, limits,
 };
 
 /// What the store and its threads share.
@@ -73,7 +73,7 @@ impl Shared {
 
     pub(super) fn commit(
         self: &Arc<Self>,
-        draft: Draft<'_>,
+        draft: Draft<'_, Outcome>,
     ) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
         let weight = limits::weight(draft.writes, &draft.result);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
@@ -96,7 +96,7 @@ impl Shared {
     /// Applies a commit that has room.
     fn apply(
         self: &Arc<Self>,
-        mut draft: Draft<'_>,
+        mut draft: Draft<'_, Outcome>,
         room: SemaphorePermit<'_>,
     ) -> StoreFuture<'static, Result<CommitOutcome, StoreError>> {
         let apply = |state: &mut State| state.apply(&mut draft, room.num_permits());

@@ -170,7 +170,7 @@ impl State {
     /// in the draft, for when the lock is not held.
     pub(super) fn apply(
         &mut self,
-        draft: &mut Draft<'_>,
+        draft: &mut Draft<'_, Outcome>,
         permits: usize,
     ) -> Result<Applied, FailureCause> {
         if let Some(applied) = self.apply_usual(draft, permits) {
@@ -191,7 +191,7 @@ impl State {
     /// Applies what most commits are: a new call's change of the one document that it has read, and that
     /// was written since the last checkpoint. It does what [`apply`](State::apply) would, and looks for
     /// the session and for the document once.
-    fn apply_usual(&mut self, draft: &mut Draft<'_>, permits: usize) -> Option<Applied> {
+    fn apply_usual(&mut self, draft: &mut Draft<'_, Outcome>, permits: usize) -> Option<Applied> {
         let Draft { call, reads, writes, result } = draft;
         let ([read], [write]) = (&reads[..], &writes[..]) else { return None };
         let session = self.sessions.admit_mut(call).ok()?;
@@ -439,7 +439,7 @@ impl State {
     }
 
     /// Applies a commit that has passed every check.
-    fn commit(&mut self, draft: &mut Draft<'_>, permits: usize) -> Applied {
+    fn commit(&mut self, draft: &mut Draft<'_, Outcome>, permits: usize) -> Applied {
         let Draft { call, writes, result, .. } = draft;
         if !kept(Rule::AllLegs) {
             writes.truncate(1);

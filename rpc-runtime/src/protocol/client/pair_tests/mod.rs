@@ -327,16 +327,8 @@ impl Pair {
         let (now, kind, waker) = (self.now, Kind::Write, Waker::noop());
         let mut started = None;
         if options.is_none() {
-            match self.core.start_untimed(
-                method,
-                kind,
-                crate::time::micros(DEADLINE),
-                arguments,
-                waker.clone(),
-            ) {
-                Ok(seq) => (started, arguments) = (Some(seq), Vec::new()),
-                Err(unusual) => arguments = unusual,
-            }
+            let left = crate::time::micros(DEADLINE);
+            started = self.core.start_untimed(method, kind, left, &mut arguments, waker);
         }
         let deadline = now + DEADLINE;
         let started = started.map_or_else(

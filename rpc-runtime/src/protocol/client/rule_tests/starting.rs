@@ -12,6 +12,7 @@ use crate::wire::response::Status;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Gives the arguments back if they were left where they are.
 fn start_untimed(client: &mut Client, method: MethodId, size: usize) -> Result<Seq, Vec<u8>> {
     start_untimed_until(client, method, size, DEADLINE)
 }
@@ -22,8 +23,9 @@ fn start_untimed_until(
     size: usize,
     deadline: Duration,
 ) -> Result<Seq, Vec<u8>> {
-    let (kind, left) = (Kind::Write, crate::time::micros(deadline));
-    client.core.start_untimed(method, kind, left, vec![0; size], Waker::noop().clone())
+    let (kind, left, mut arguments) = (Kind::Write, crate::time::micros(deadline), vec![0; size]);
+    let started = client.core.start_untimed(method, kind, left, &mut arguments, Waker::noop());
+    started.ok_or(arguments)
 }
 
 #[test]
