@@ -66,6 +66,13 @@ pub trait DocumentKey: Display + Send + Sync + Sized {
         DocKey::of(Self::COLLECTION, self)
     }
 
+    /// The [`doc_key`](DocumentKey::doc_key), if there is one.
+    #[doc(hidden)]
+    #[inline]
+    fn doc_key_if_valid(&self) -> Option<DocKey> {
+        DocKey::if_valid(Self::COLLECTION, self)
+    }
+
     /// Whether there is a [`doc_key`](DocumentKey::doc_key), which is not made.
     #[doc(hidden)]
     fn check_key(&self) -> Result<(), KeyError> {

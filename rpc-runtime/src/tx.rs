@@ -105,7 +105,7 @@ impl Tx {
 
     /// As [`get`](Tx::get); `None` if the run has failed.
     async fn find<K: DocumentKey>(&mut self, key: &K) -> Option<Option<K::Document>> {
-        let key = self.reader.accept(key.doc_key())?;
+        let key = self.reader.name(key)?;
         if let Some(write) = self.lists.writes.iter().find(|write| write.key == key) {
             return self.reader.decode::<K>(&key, write.body.as_ref());
         }
@@ -126,7 +126,7 @@ impl Tx {
     /// To write only if there was none, [`get`](Tx::get) it first: the commit then makes sure that
     /// there is still none.
     pub fn put<K: DocumentKey>(&mut self, key: &K, document: &K::Document) {
-        let Some(key) = self.reader.accept(key.doc_key()) else { return };
+        let Some(key) = self.reader.name(key) else { return };
         // Encoded elsewhere first, so that the document itself takes no more than it needs.
         let body = &mut self.lists.scratch;
         body.clear();
@@ -147,7 +147,7 @@ impl Tx {
 
     /// Deletes a document. It is no error if there is none.
     pub fn delete<K: DocumentKey>(&mut self, key: &K) {
-        if let Some(key) = self.reader.accept(key.doc_key())
+        if let Some(key) = self.reader.name(key)
             && let Some(write) = self.reader.write(&mut self.lists.writes, key)
         {
             write.body = None;
@@ -193,7 +193,7 @@ impl View {
 
     /// As [`get`](View::get); `None` if the run has failed.
     async fn find<K: DocumentKey>(&self, key: &K) -> Option<Option<K::Document>> {
-        let key = self.reader.accept(key.doc_key())?;
+        let key = self.reader.name(key)?;
         let seen = self.lock().body(&key).map(|body| body.cloned());
         if let Some(body) = seen {
             return self.reader.decode::<K>(&key, body.as_ref());
@@ -341,13 +341,14 @@ impl Lists {
     /// Reads a document that the store has at hand, to where it stays; says whether it was.
     #[inline]
     fn read_at_hand(&mut self, store: &dyn Store, key: &DocKey) -> bool {
-        self.bodies.push(None);
+        push_with(&mut self.bodies, || Some(Encoded::empty()));
         let body = self.bodies.last_mut().expect("it was just put there");
         let Some(version) = store.read_at_hand(key, body) else {
             self.bodies.pop();
             return false;
         };
-        self.reads.push(ReadVersion::at_hand(key.clone(), version, body.is_some()));
+        let present = body.is_some();
+        push_with(&mut self.reads, || ReadVersion::at_hand(key.clone(), version, present));
         true
     }
 
@@ -428,7 +429,7 @@ impl Reader {
         body: Option<&Encoded>,
     ) -> Option<Option<K::Document>> {
         let Some(body) = body else { return Some(None) };
-        match serde_json::from_slice(body) {
+        match decode_document(body) {
             Ok(document) => Some(Some(document)),
             Err(error) => {
                 self.fail(BusinessFault::Decode { key: key.clone(), error });
@@ -444,15 +445,21 @@ impl Reader {
             Some(index) => index,
             None => {
                 self.has_room(writes.len())?;
-                writes.push(Write { key, body: None });
+                push_with(writes, || Write { key, body: Some(Encoded::empty()) });
                 writes.len() - 1
             }
         };
         Some(&mut writes[index])
     }
 
-    fn accept(&self, key: Result<DocKey, KeyError>) -> Option<DocKey> {
-        key.map_err(|error| self.fail(BusinessFault::Key(error))).ok()
+    #[inline]
+    fn name<K: DocumentKey>(&self, key: &K) -> Option<DocKey> {
+        key.doc_key_if_valid().or_else(|| self.fail_to_name(key))
+    }
+
+    #[cold]
+    fn fail_to_name<K: DocumentKey>(&self, key: &K) -> Option<DocKey> {
+        key.doc_key().map_err(|error| self.fail(BusinessFault::Key(error))).ok()
     }
 
     fn has_room(&self, held: usize) -> Option<()> {
@@ -472,6 +479,22 @@ impl Reader {
     async fn end<T>() -> T {
         std::future::pending().await
     }
+}
+
+/// Puts a value at the end of a list, made where it stays: [`Vec::push`] has it made elsewhere, and waits
+/// until it is written before it moves it.
+#[inline]
+fn push_with<T>(list: &mut Vec<T>, make: impl FnOnce() -> T) {
+    list.extend(std::iter::once_with(make));
+}
+
+/// As [`serde_json::from_slice`], which moves its decoder once more.
+#[inline]
+fn decode_document<T: serde::de::DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    let mut decoder = serde_json::Deserializer::from_slice(body);
+    let document = T::deserialize(&mut decoder)?;
+    decoder.end()?;
+    Ok(document)
 }
 
 impl std::fmt::Debug for Reader {

@@ -41,9 +41,34 @@ impl Inline {
     #[inline]
     fn of(from: &[u8]) -> Inline {
         let mut inline = Inline::EMPTY;
-        inline.0[..from.len()].copy_from_slice(from);
-        inline.0[INLINE] = from.len() as u8;
+        inline.fill(from);
         inline
+    }
+
+    /// Becomes these bytes, at most `INLINE`: by the first and the last word of them, which may overlap.
+    #[inline]
+    fn fill(&mut self, from: &[u8]) {
+        let (to, length) = (&mut self.0, from.len());
+        match length {
+            16..=INLINE => {
+                to[..16].copy_from_slice(&from[..16]);
+                to[length - 8..length].copy_from_slice(&from[length - 8..]);
+            }
+            8..16 => {
+                to[..8].copy_from_slice(&from[..8]);
+                to[length - 8..length].copy_from_slice(&from[length - 8..]);
+            }
+            4..8 => {
+                to[..4].copy_from_slice(&from[..4]);
+                to[length - 4..length].copy_from_slice(&from[length - 4..]);
+            }
+            _ => {
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = *from;
+                }
+            }
+        }
+        to[INLINE] = length as u8;
     }
 
     #[inline]
@@ -70,11 +95,26 @@ impl Encoded {
     #[inline]
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
         match &mut self.0 {
-            Repr::Inline(inline) if Encoded::is_short(bytes) => {
-                inline.0[..bytes.len()].copy_from_slice(bytes);
-                inline.0[INLINE] = bytes.len() as u8;
-            }
+            Repr::Inline(inline) if Encoded::is_short(bytes) => inline.fill(bytes),
             _ => *self = Encoded::from(bytes),
+        }
+    }
+
+    /// Becomes a clone of another.
+    #[inline]
+    pub(crate) fn copy_from(&mut self, other: &Encoded) {
+        match (&mut self.0, &other.0) {
+            (Repr::Inline(to), Repr::Inline(from)) => *to = *from,
+            _ => *self = other.clone(),
+        }
+    }
+
+    /// Becomes another, which may be anything then.
+    #[inline]
+    pub(crate) fn take_from(&mut self, other: &mut Encoded) {
+        match (&mut self.0, &other.0) {
+            (Repr::Inline(to), Repr::Inline(from)) => to.fill(from.as_slice()),
+            _ => std::mem::swap(self, other),
         }
     }
 

@@ -10,11 +10,22 @@ use std::sync::{Arc, LazyLock};
 /// `collection:id`.
 ///
 /// Cheap to clone. At most [`DocKey::MAX_LEN`] bytes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DocKey {
-    /// Of the name, so that tables need not read it.
+// One word: a call hands its keys on many times, and more would be written and read again each time.
+#[derive(Clone)]
+pub struct DocKey(Arc<Name>);
+
+struct Name {
+    /// Of the text, so that tables need not read it.
     hash: u64,
-    name: Arc<str>,
+    text: Text,
+}
+
+/// The most bytes of a text that lies beside its hash: with the count of its holders they fill a cache line.
+const SHORT: usize = 38;
+
+enum Text {
+    Short(u8, [u8; SHORT]),
+    Long(Box<str>),
 }
 
 /// A document name that no store would take.
@@ -47,6 +58,14 @@ impl DocKey {
         collection: &'static str,
         id: &D,
     ) -> Result<DocKey, KeyError> {
+        DocKey::if_valid(collection, id).ok_or_else(|| KeyError::of(collection, id))
+    }
+
+    /// As [`new`](DocKey::new); `None` if it is none that a store would take.
+    pub(crate) fn if_valid<D: fmt::Display + ?Sized>(
+        collection: &'static str,
+        id: &D,
+    ) -> Option<DocKey> {
         NAMES.with(|names| match names.try_borrow_mut() {
             Ok(mut names) => names.get_or_insert_default().name(collection, id),
             // A `Display` that makes names itself.
@@ -65,22 +84,70 @@ impl DocKey {
         write!(length, "{id}").expect("counting cannot fail");
         match collection.len() + 1 + length.0 {
             whole if length.0 > 0 && whole <= DocKey::MAX_LEN => Ok(()),
-            _ => DocKey::of(collection, id).map(drop),
+            _ => Err(KeyError::of(collection, id)),
         }
     }
 
     /// A name that was checked when it was stored.
     #[cfg(any(feature = "cas", feature = "embedded"))]
     pub(in crate::store) fn stored(name: &str) -> DocKey {
-        DocKey { hash: hash(name), name: name.into() }
+        DocKey::made(hash(name), name)
+    }
+
+    fn made(hash: u64, name: &str) -> DocKey {
+        let mut short = [0; SHORT];
+        let text = match short.get_mut(..name.len()) {
+            Some(room) => {
+                room.copy_from_slice(name.as_bytes());
+                Text::Short(name.len() as u8, short)
+            }
+            None => Text::Long(name.into()),
+        };
+        DocKey(Arc::new(Name { hash, text }))
     }
 
     /// The whole name, `collection:id`.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.name
+        match &self.0.text {
+            Text::Short(..) => std::str::from_utf8(self.as_bytes()).expect("it was made of text"),
+            Text::Long(text) => text,
+        }
+    }
+
+    /// The bytes of [`as_str`](DocKey::as_str).
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0.text {
+            Text::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Text::Long(text) => text.as_bytes(),
+        }
     }
 }
+
+impl KeyError {
+    /// Why this is no name.
+    #[cold]
+    fn of<D: fmt::Display + ?Sized>(collection: &'static str, id: &D) -> KeyError {
+        let name = format!("{collection}:{id}");
+        if name.len() <= collection.len() + 1 {
+            return KeyError::Empty(collection);
+        }
+        KeyError::TooLong(name.chars().take(32).collect(), name.len())
+    }
+}
+
+/// By name.
+impl PartialEq for DocKey {
+    #[inline]
+    fn eq(&self, other: &DocKey) -> bool {
+        let (one, another) = (&self.0, &other.0);
+        Arc::ptr_eq(one, another)
+            || (one.hash == another.hash && self.as_bytes() == other.as_bytes())
+    }
+}
+
+impl Eq for DocKey {}
 
 /// Keyed at random: who chooses names cannot choose their hashes.
 static HASHES: LazyLock<foldhash::fast::RandomState> = LazyLock::new(Default::default);
@@ -91,7 +158,7 @@ fn hash(name: &str) -> u64 {
 
 impl Hash for DocKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        state.write_u64(self.0.hash);
     }
 }
 
@@ -104,7 +171,7 @@ impl PartialOrd for DocKey {
 /// By name.
 impl Ord for DocKey {
     fn cmp(&self, other: &DocKey) -> Ordering {
-        self.name.cmp(&other.name)
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
@@ -173,15 +240,15 @@ impl Names {
         &mut self,
         collection: &'static str,
         id: &D,
-    ) -> Result<DocKey, KeyError> {
+    ) -> Option<DocKey> {
         use fmt::Write as _;
         // A call mostly names what it has named before. To compare is cheaper than to put the name together.
         if std::ptr::eq(self.collection, collection)
             && let Some(latest) = self.latest.and_then(|latest| self.kept[latest].as_ref())
         {
-            let mut same = Same { left: &latest.name.as_bytes()[collection.len() + 1..] };
+            let mut same = Same { left: &latest.as_bytes()[collection.len() + 1..] };
             if write!(same, "{id}").is_ok() && same.left.is_empty() {
-                return Ok(latest.clone());
+                return Some(latest.clone());
             }
         }
         self.begin(collection);
@@ -199,22 +266,21 @@ impl Names {
         self.scratch.truncate(collection.len() + 1);
     }
 
-    /// The name that is put together.
-    fn end(&mut self, collection: &'static str) -> Result<DocKey, KeyError> {
+    /// The name that is put together, if it is one.
+    fn end(&mut self, collection: &'static str) -> Option<DocKey> {
         let name = &*self.scratch;
         if name.len() <= collection.len() + 1 {
-            return Err(KeyError::Empty(collection));
+            return None;
         }
         if name.len() > DocKey::MAX_LEN {
-            let (shown, size) = (name.chars().take(32).collect(), name.len());
             self.scratch = String::new();
-            return Err(KeyError::TooLong(shown, size));
+            return None;
         }
         let hash = hash(name);
         let start = hash as usize % (KEPT / ALIKE) * ALIKE;
         let places = &mut self.kept[start..start + ALIKE];
         let known = places.iter().position(|place| match place {
-            Some(known) => known.hash == hash && *known.name == *name,
+            Some(known) => known.0.hash == hash && known.as_bytes() == name.as_bytes(),
             None => true,
         });
         let index = known.unwrap_or_else(|| {
@@ -223,20 +289,19 @@ impl Names {
             self.next
         });
         self.latest = Some(start + index);
-        let key = places[index].get_or_insert_with(|| DocKey { hash, name: name.into() });
-        Ok(key.clone())
+        Some(places[index].get_or_insert_with(|| DocKey::made(hash, name)).clone())
     }
 }
 
 impl fmt::Display for DocKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for DocKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(self.as_str())
     }
 }
 
@@ -287,6 +352,22 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_the_same_at_every_length() {
+        for length in 1..=DocKey::MAX_LEN - 2 {
+            let id = "é".repeat(length / 2) + &"x".repeat(length % 2);
+            let key = DocKey::new("a", &id).unwrap();
+            let apart = DocKey::made(key.0.hash, &format!("a:{id}"));
+            assert_eq!((key.as_str(), key.as_bytes()), (apart.as_str(), apart.as_bytes()));
+            assert_eq!((&key, key.cmp(&apart)), (&apart, Ordering::Equal));
+            let is_short = matches!(key.0.text, Text::Short(..));
+            assert_eq!(is_short, length + 2 <= SHORT, "{length}");
+            let other = DocKey::made(key.0.hash, &format!("b:{id}"));
+            assert!(key != other && key < other, "of one hash, and another name");
+        }
+        assert_eq!(size_of::<Option<DocKey>>(), size_of::<usize>());
+    }
+
+    #[test]
     fn a_name_is_made_while_another_is() {
         struct Nested;
         impl fmt::Display for Nested {
@@ -307,7 +388,7 @@ mod tests {
             keys.iter().map(DocKey::as_str).collect::<Vec<_>>(),
             ["account:a", "account:b", "account:c"]
         );
-        assert_eq!(keys[0], DocKey { hash: hash("account:a"), name: "account:a".into() });
+        assert_eq!(keys[0], DocKey::made(hash("account:a"), "account:a"));
         assert_ne!(keys[0], keys[1]);
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn weight(writes: &[Write], result: &Outcome) -> usize {
     let writes: usize = writes
         .iter()
         .map(|write| {
-            ROW_OVERHEAD + write.key.as_str().len() + write.body.as_ref().map_or(0, |b| b.len())
+            ROW_OVERHEAD + write.key.as_bytes().len() + write.body.as_ref().map_or(0, |b| b.len())
         })
         .sum();
     writes + ROW_OVERHEAD + result_len(result)

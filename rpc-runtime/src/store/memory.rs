@@ -72,8 +72,11 @@ impl Store for MemoryStore {
 
     fn read_at_hand(&self, key: &DocKey, body: &mut Option<Encoded>) -> Option<Version> {
         let state = self.lock();
-        let Some((version, known)) = state.documents.get(key) else { return Some(Version(0)) };
-        *body = Some(known.clone());
+        let Some((version, known)) = state.documents.get(key) else {
+            *body = None;
+            return Some(Version(0));
+        };
+        body.get_or_insert_default().copy_from(known);
         Some(*version)
     }
 
@@ -92,20 +95,19 @@ impl Store for MemoryStore {
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
         StoreFuture::ready(limits::check(&commit).map(|()| {
             commit.lend(|Draft { call, reads, writes, result }| {
-                let draft = Draft { call, reads, writes, result: Lent::Whole(&result) };
-                let otherwise = self.lock().commit(draft);
+                let mut draft = Draft { call, reads, writes, result: Lent::Whole(&result) };
+                let otherwise = self.lock().commit(&mut draft);
                 otherwise.unwrap_or_else(|| CommitOutcome::Committed(Committed::new(result)))
             })
         }))
     }
 
-    fn commit_draft<'draft>(&self, draft: Draft<'draft>) -> Drafted<'_, 'draft> {
-        let result = draft.result;
+    fn commit_draft<'draft>(&self, mut draft: Draft<'draft>) -> Drafted<'_, 'draft> {
         if let Err(error) = limits::check_draft(&draft) {
             return Drafted::Otherwise(StoreFuture::ready(Err(error)));
         }
-        match self.lock().commit(draft) {
-            None => Drafted::Committed(Committed::new(result)),
+        match self.lock().commit(&mut draft) {
+            None => Drafted::Committed(Committed::new(draft.result)),
             Some(otherwise) => Drafted::Otherwise(StoreFuture::ready(Ok(otherwise))),
         }
     }
@@ -181,7 +183,7 @@ impl State {
     }
 
     /// Applies the draft and records its result; what became of it otherwise.
-    fn commit(&mut self, draft: Draft<'_>) -> Option<CommitOutcome> {
+    fn commit(&mut self, draft: &mut Draft<'_>) -> Option<CommitOutcome> {
         let Draft { call, reads, writes, result } = draft;
         let State { sessions, documents, last } = self;
         let checks = kept(Rule::CheckIdAtCommit);
@@ -213,7 +215,7 @@ impl State {
         }
         *last = version.0;
         if let Some(session) = session {
-            record(session, call, result);
+            record(session, call, *result);
         }
         None
     }
@@ -233,7 +235,8 @@ fn replace_one(
     }
     match documents.get_mut(key) {
         Some(document) if read.still_holds(Some(document.0)) => {
-            *document = (version, std::mem::take(body));
+            document.0 = version;
+            document.1.take_from(body);
             true
         }
         _ => false,
@@ -284,8 +287,8 @@ mod tests {
                 watermark: Seq(watermark),
             };
             let (reads, writes) = (&mut Vec::new(), &mut Vec::new());
-            let draft = Draft { call: &call, reads, writes, result: Lent::Brief(b"result") };
-            assert_eq!(state.commit(draft), None, "it is committed");
+            let mut draft = Draft { call: &call, reads, writes, result: Lent::Brief(b"result") };
+            assert_eq!(state.commit(&mut draft), None, "it is committed");
             let known = Committed::new(Outcome::Success(b"result".into()));
             assert_eq!(state.look_up(&call), LookUp::Recorded(known));
             let records = &state.sessions.get_mut(session.client).unwrap().kept;

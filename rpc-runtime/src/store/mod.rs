@@ -89,8 +89,7 @@ pub trait Store: Send + Sync + 'static + sealed::Sealed {
     /// that was read has changed. All or nothing, and durable before it answers.
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>>;
 
-    /// As [`read`](Store::read), of a document that is at hand: puts its body there, where there is none, and
-    /// returns its version.
+    /// As [`read`](Store::read), of a document that is at hand: puts its body there, and returns its version.
     #[doc(hidden)]
     fn read_at_hand(&self, _key: &DocKey, _body: &mut Option<Encoded>) -> Option<Version> {
         None
@@ -248,7 +247,7 @@ impl ReadVersion {
     /// The read of a document that its store had at hand.
     #[inline]
     pub(crate) fn at_hand(key: DocKey, version: Version, present: bool) -> ReadVersion {
-        ReadVersion { key, version, present, memo: Memo::Nothing }
+        ReadVersion { key, version, present, memo: Memo::default() }
     }
 
     /// The read of this document, and its body.

@@ -103,7 +103,7 @@ pub(super) fn put_commit(frame: &mut Vec<u8>, call: &CallRef, outcome: &Outcome,
     frame.extend_from_slice(payload);
     frame.push(writes.len() as u8);
     for write in writes {
-        let key = write.key.as_str().as_bytes();
+        let key = write.key.as_bytes();
         frame.push(key.len() as u8);
         frame.extend_from_slice(key);
         match &write.body {
