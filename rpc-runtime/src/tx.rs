@@ -113,9 +113,12 @@ impl Tx {
             return self.reader.decode::<K>(&key, body);
         }
         self.reader.has_room(self.lists.reads.len())?;
-        if !self.lists.read_at_hand(&*self.reader.scope.store, &key) {
-            let document = self.reader.read(&key).await?;
-            self.lists.add(key, document);
+        match self.lists.read_at_hand(&*self.reader.scope.store, &key) {
+            Some(read) => read.map_err(|error| self.reader.fail_to_read(error)).ok()?,
+            None => {
+                let document = self.reader.read(&key).await?;
+                self.lists.add(key, document);
+            }
         }
         let (key, body) = self.lists.last();
         self.reader.decode::<K>(key, body)
@@ -338,18 +341,21 @@ impl Lists {
         self.bodies.push(body);
     }
 
-    /// Reads a document that the store has at hand, to where it stays; says whether it was.
+    /// Reads a document to where it stays; `None` if the store must wait for it.
     #[inline]
-    fn read_at_hand(&mut self, store: &dyn Store, key: &DocKey) -> bool {
+    fn read_at_hand(&mut self, store: &dyn Store, key: &DocKey) -> Option<Result<(), StoreError>> {
         push_with(&mut self.bodies, || Some(Encoded::empty()));
         let body = self.bodies.last_mut().expect("it was just put there");
-        let Some(version) = store.read_at_hand(key, body) else {
-            self.bodies.pop();
-            return false;
+        let document = match store.read_at_hand(key, body) {
+            Some(Ok(document)) => document,
+            other => {
+                self.bodies.pop();
+                return other.map(|read| read.map(drop));
+            }
         };
         let present = body.is_some();
-        push_with(&mut self.reads, || ReadVersion::at_hand(key.clone(), version, present));
-        true
+        push_with(&mut self.reads, || ReadVersion::at_hand(key.clone(), document, present));
+        Some(Ok(()))
     }
 
     /// What was read last.
@@ -414,13 +420,12 @@ impl Reader {
             Ok(read) => read,
             Err(waiting) => waiting.await,
         };
-        match read {
-            Ok(document) => Some(document),
-            Err(error) => {
-                self.signal.raise(RunFailure::Store(error));
-                None
-            }
-        }
+        read.map_err(|error| self.fail_to_read(error)).ok()
+    }
+
+    #[cold]
+    fn fail_to_read(&self, error: StoreError) {
+        self.signal.raise(RunFailure::Store(error));
     }
 
     fn decode<K: DocumentKey>(

@@ -3,7 +3,7 @@
 use crate::protocol::server::Answer;
 use crate::service::{ArgumentError, Verdict};
 use crate::store::flush::Ended;
-use crate::store::{CommitOutcome, Deferred, StoreError, StoreFuture};
+use crate::store::{CommitOutcome, Deferred, Encoded, StoreError, UntilDurable};
 use crate::tx::RunFailure;
 use crate::wire::response::{RefusalReason, Status};
 
@@ -18,7 +18,12 @@ pub(super) enum JobEnd {
 pub(super) struct Conflict;
 
 /// A call whose effect and record the store has, and is making durable.
-pub(super) struct DeferredAnswer(pub(super) Deferred<Result<CommitOutcome, StoreError>>);
+pub(super) enum DeferredAnswer {
+    /// With the value that is recorded.
+    Value(UntilDurable, Encoded),
+    /// With any other answer.
+    Other(Deferred<Result<CommitOutcome, StoreError>>),
+}
 
 impl JobEnd {
     /// The answer, once it holds.
@@ -26,7 +31,9 @@ impl JobEnd {
         match self {
             JobEnd::Answer(answer) => answer,
             JobEnd::Deferred(deferred) => {
-                settled_answer_of(StoreFuture::deferred(deferred.0).await)
+                deferred.ended().await;
+                let Ok(answer) = deferred.end() else { unreachable!("it has ended") };
+                answer
             }
         }
     }
@@ -35,17 +42,32 @@ impl JobEnd {
 impl DeferredAnswer {
     /// The answer, if it holds by now.
     pub(super) fn end(self) -> Result<Answer, DeferredAnswer> {
-        self.0.end().map(settled_answer_of).map_err(DeferredAnswer)
+        match self {
+            DeferredAnswer::Value(wait, value) => match wait.end() {
+                Some(Ok(proof)) => Ok(Answer::Committed(proof.of(&value))),
+                Some(Err(error)) => Ok(store_answer(&error)),
+                None => Err(DeferredAnswer::Value(wait, value)),
+            },
+            DeferredAnswer::Other(deferred) => {
+                deferred.end().map(settled_answer_of).map_err(DeferredAnswer::Other)
+            }
+        }
     }
 
     /// Whether there is an answer by now.
     pub(super) fn has_ended(&self) -> bool {
-        self.0.has_ended()
+        match self {
+            DeferredAnswer::Value(wait, _) => wait.has_ended(),
+            DeferredAnswer::Other(deferred) => deferred.has_ended(),
+        }
     }
 
     /// The wait until there is one. All that become durable together end together.
     pub(super) fn ended(&self) -> Ended {
-        self.0.ended()
+        match self {
+            DeferredAnswer::Value(wait, _) => wait.ended(),
+            DeferredAnswer::Other(deferred) => deferred.ended(),
+        }
     }
 }
 

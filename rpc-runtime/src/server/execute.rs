@@ -230,10 +230,11 @@ fn settle<'a>(
             Ok(proof) => *end = End::Committed(proof),
             Err(outcome) => *end = End::Answer(Answer::Committed(outcome)),
         },
-        Drafted::Otherwise(committing) => match committing.into_ready() {
+        Drafted::Applied(wait, Lent::Brief(_)) => *end = End::Applied(wait),
+        otherwise => match otherwise.whole().into_ready() {
             Ok(committed) => *end = end_of(committed),
             Err(waiting) => match waiting.into_deferred() {
-                Ok(deferred) => *end = End::Deferred(DeferredAnswer(deferred)),
+                Ok(deferred) => *end = End::Deferred(DeferredAnswer::Other(deferred)),
                 Err(waiting) => return Some(Box::pin(async { end_of(waiting.await) })),
             },
         },

@@ -12,7 +12,7 @@ use crate::id::MethodId;
 use crate::io_buffer::KEPT_MESSAGE_BYTES;
 use crate::protocol::server::{Answer, Payload};
 use crate::service::Verdict;
-use crate::store::{CallRef, Committed};
+use crate::store::{CallRef, Committed, Encoded, UntilDurable};
 use crate::tx::Scope;
 
 /// Where the arguments begin in their buffer. A first argument that is a text of less than 128 bytes then begins
@@ -49,7 +49,9 @@ pub(super) enum End {
     Committed(Committed<()>),
     /// Something that it read has changed: the call must be run again.
     Conflict,
-    /// With an answer that holds once it is durable.
+    /// With this value, which the store has recorded, and is making durable.
+    Applied(UntilDurable),
+    /// With another answer that holds once it is durable.
     Deferred(DeferredAnswer),
     /// With any other answer.
     Answer(Answer),
@@ -130,6 +132,10 @@ impl Workspace {
         Some(JobEnd::Answer(match std::mem::replace(&mut self.end, End::Running) {
             End::Running => unreachable!("it has run"),
             End::Conflict => return None,
+            End::Applied(wait) => {
+                let value = Encoded::from(&self.result[..]);
+                return Some(JobEnd::Deferred(DeferredAnswer::Value(wait, value)));
+            }
             End::Deferred(deferred) => return Some(JobEnd::Deferred(deferred)),
             End::Answer(answer) => answer,
             End::Committed(proof) => Answer::Committed(proof.of(&self.result)),

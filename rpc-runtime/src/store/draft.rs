@@ -1,6 +1,7 @@
 //! A commit whose parts are lent: a call that ends where it begins, as most do, is committed from where
 //! its run has put it, and leaves the room of its lists to the next.
 
+use super::flush::UntilDurable;
 use super::{
     CallRef, Commit, CommitOutcome, Committed, Outcome, ReadVersion, StoreError, StoreFuture, Write,
 };
@@ -8,7 +9,7 @@ use super::{
 /// As [`Commit`], with no more documents than the limits allow, and no larger ones. What is in the lists
 /// afterwards means nothing.
 #[derive(Debug)]
-pub struct Draft<'a, R = Lent<'a>> {
+pub struct Draft<'a> {
     /// See [`Commit::call`].
     pub call: &'a CallRef,
     /// See [`Commit::reads`].
@@ -16,7 +17,7 @@ pub struct Draft<'a, R = Lent<'a>> {
     /// See [`Commit::writes`].
     pub writes: &'a mut Vec<Write>,
     /// See [`Commit::result`].
-    pub result: R,
+    pub result: Lent<'a>,
 }
 
 /// A result to record, which stays where it is: moved a dozen times on its way, it would be waited for
@@ -34,31 +35,20 @@ pub enum Lent<'a> {
 pub enum Drafted<'store, 'draft> {
     /// It was applied, and its result recorded as it stands there.
     Committed(Committed<Lent<'draft>>),
+    /// The same, once it is durable.
+    Applied(UntilDurable, Lent<'draft>),
     /// Anything else, or not known yet.
     Otherwise(StoreFuture<'store, Result<CommitOutcome, StoreError>>),
 }
 
-impl<'a> Draft<'a> {
-    /// Takes what was lent, for a store that needs it longer than its caller lends it.
-    pub(super) fn into_commit(self) -> Commit {
-        self.with_outcome().into_commit()
-    }
-
-    /// With a copy of the result.
-    pub(super) fn with_outcome(self) -> Draft<'a, Outcome> {
-        let Draft { call, reads, writes, result } = self;
-        Draft { call, reads, writes, result: result.to_outcome() }
-    }
-}
-
-impl Draft<'_, Outcome> {
+impl Draft<'_> {
     /// Takes what was lent, for a store that needs it longer than its caller lends it.
     pub(super) fn into_commit(self) -> Commit {
         Commit {
             call: self.call.clone(),
             reads: std::mem::take(self.reads),
             writes: std::mem::take(self.writes),
-            result: self.result,
+            result: self.result.to_outcome(),
         }
     }
 }
@@ -69,6 +59,19 @@ impl Lent<'_> {
         match self {
             Lent::Brief(value) => Outcome::Success(value.into()),
             Lent::Whole(outcome) => outcome.clone(),
+        }
+    }
+}
+
+impl<'store> Drafted<'store, '_> {
+    /// As a store answers a whole [`Commit`].
+    pub fn whole(self) -> StoreFuture<'store, Result<CommitOutcome, StoreError>> {
+        let committed =
+            |lent: Lent<'_>| CommitOutcome::Committed(Committed::new(lent.to_outcome()));
+        match self {
+            Drafted::Committed(lent) => StoreFuture::ready(Ok(committed(lent.into_inner()))),
+            Drafted::Applied(wait, lent) => StoreFuture::deferred(wait.with(committed(lent))),
+            Drafted::Otherwise(future) => future,
         }
     }
 }
@@ -93,12 +96,12 @@ impl Committed<()> {
 
 impl Commit {
     /// Lends all of it to this.
-    pub(super) fn lend<T>(mut self, to: impl FnOnce(Draft<'_, Outcome>) -> T) -> T {
+    pub(super) fn lend<T>(mut self, to: impl FnOnce(Draft<'_>) -> T) -> T {
         to(Draft {
             call: &self.call,
             reads: &mut self.reads,
             writes: &mut self.writes,
-            result: self.result,
+            result: Lent::Whole(&self.result),
         })
     }
 }

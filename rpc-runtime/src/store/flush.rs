@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::StoreError;
+use super::{Committed, StoreError};
 
 /// What went wrong, as a [`StoreError`] carries it.
 type Cause = Arc<dyn std::error::Error + Send + Sync>;
@@ -67,6 +67,14 @@ pub struct Deferred<T> {
     failed: fn(FlushError) -> T,
     /// Who must see to it that the flush begins; `None` if somebody does already.
     /// Boxed, since it is rare, and answers are moved a lot.
+    beginner: Option<Box<Beginner>>,
+}
+
+/// The wait until what was applied is durable, for an answer that is kept elsewhere.
+#[derive(Debug)]
+pub struct UntilDurable {
+    flush: Arc<Flush>,
+    /// As for [`Deferred`].
     beginner: Option<Box<Beginner>>,
 }
 
@@ -237,6 +245,49 @@ impl FlushError {
     }
 }
 
+impl UntilDurable {
+    /// The wait for this flush; whoever waits first has it begun by that store.
+    #[cfg(feature = "embedded")]
+    pub(super) fn new(flush: Arc<Flush>, store: Option<Arc<dyn BeginFlush>>) -> UntilDurable {
+        let beginner = store.map(|store| Box::new(Beginner { store, flush: Arc::clone(&flush) }));
+        UntilDurable { flush, beginner }
+    }
+
+    /// That it is durable, if it is by now, or why it is not.
+    pub(crate) fn end(&self) -> Option<Result<Committed<()>, StoreError>> {
+        let end = self.flush.end.get()?;
+        Some(match end {
+            Ok(()) => Ok(Committed::new(())),
+            Err(error) => Err(error.clone().for_write()),
+        })
+    }
+
+    /// Whether there is an end by now.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.flush.has_ended()
+    }
+
+    /// The wait for it.
+    pub(crate) fn ended(&self) -> Ended {
+        let store = self.beginner.as_ref().map(|beginner| Arc::clone(&beginner.store));
+        Ended { wait: Wait::of(Arc::clone(&self.flush)), store }
+    }
+
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn durable(self) -> Result<(), StoreError> {
+        self.ended().await;
+        self.end().expect("it has ended").map(Committed::into_inner)
+    }
+
+    /// The wait together with the answer to the write.
+    pub(crate) fn with<T>(self, answer: T) -> Deferred<Result<T, StoreError>> {
+        Deferred { beginner: self.beginner, ..Deferred::of_write(answer, self.flush) }
+    }
+}
+
 impl<T> Deferred<Result<T, StoreError>> {
     /// The answer to a write, which the flush makes durable.
     pub(crate) fn of_write(answer: T, flush: Arc<Flush>) -> Self {
@@ -252,12 +303,6 @@ impl<T> Deferred<Result<T, StoreError>> {
 }
 
 impl<T> Deferred<T> {
-    /// Has the flush begin when the answer is first waited for.
-    pub(crate) fn begun_by(mut self, store: Arc<dyn BeginFlush>) -> Deferred<T> {
-        self.beginner = Some(Box::new(Beginner { store, flush: Arc::clone(&self.wait.flush) }));
-        self
-    }
-
     /// The answer, if it holds by now.
     pub(crate) fn end(self) -> Result<T, Deferred<T>> {
         match self.wait.flush.end.get() {

@@ -70,14 +70,18 @@ fn check_result(result: &Outcome) -> Result<(), StoreError> {
 
 /// About how much memory a commit holds until it is durable.
 #[cfg(feature = "embedded")]
-pub(super) fn weight(writes: &[Write], result: &Outcome) -> usize {
+pub(super) fn weight(writes: &[Write], result: Lent<'_>) -> usize {
     let writes: usize = writes
         .iter()
         .map(|write| {
             ROW_OVERHEAD + write.key.as_bytes().len() + write.body.as_ref().map_or(0, |b| b.len())
         })
         .sum();
-    writes + ROW_OVERHEAD + result_len(result)
+    let result = match result {
+        Lent::Brief(value) => value.len(),
+        Lent::Whole(outcome) => result_len(outcome),
+    };
+    writes + ROW_OVERHEAD + result
 }
 
 fn result_len(outcome: &Outcome) -> usize {

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::records::Records;
 use super::sessions::{Record, Session, Sessions, Settled, settle};
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Drafted, Encoded, HashMap,
-    Lease, Lent, LookUp, Outcome, ReadVersion, Resume, Store, StoreError, StoreFuture, Version,
-    Versioned, Write, limits, sealed,
+    AtHand, CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Drafted, Encoded,
+    HashMap, Lease, Lent, LookUp, Outcome, ReadVersion, Resume, Store, StoreError, StoreFuture,
+    Version, Versioned, Write, limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::rule::{Rule, kept};
@@ -70,14 +70,18 @@ impl Store for MemoryStore {
         }))
     }
 
-    fn read_at_hand(&self, key: &DocKey, body: &mut Option<Encoded>) -> Option<Version> {
+    fn read_at_hand(
+        &self,
+        key: &DocKey,
+        body: &mut Option<Encoded>,
+    ) -> Option<Result<AtHand, StoreError>> {
         let state = self.lock();
         let Some((version, known)) = state.documents.get(key) else {
             *body = None;
-            return Some(Version(0));
+            return Some(Ok(AtHand::of(Version(0))));
         };
         body.get_or_insert_default().copy_from(known);
-        Some(*version)
+        Some(Ok(AtHand::of(*version)))
     }
 
     fn confirm<'a>(
@@ -93,13 +97,10 @@ impl Store for MemoryStore {
     }
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        StoreFuture::ready(limits::check(&commit).map(|()| {
-            commit.lend(|Draft { call, reads, writes, result }| {
-                let mut draft = Draft { call, reads, writes, result: Lent::Whole(&result) };
-                let otherwise = self.lock().commit(&mut draft);
-                otherwise.unwrap_or_else(|| CommitOutcome::Committed(Committed::new(result)))
-            })
-        }))
+        match limits::check(&commit) {
+            Ok(()) => commit.lend(|draft| self.commit_draft(draft).whole()),
+            Err(error) => StoreFuture::ready(Err(error)),
+        }
     }
 
     fn commit_draft<'draft>(&self, mut draft: Draft<'draft>) -> Drafted<'_, 'draft> {

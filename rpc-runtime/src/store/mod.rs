@@ -46,6 +46,8 @@ pub use self::draft::{Draft, Drafted, Lent};
 pub use self::embedded::{EmbeddedConfig, EmbeddedStore};
 pub use self::encoded::Encoded;
 pub use self::flush::Deferred;
+#[doc(hidden)]
+pub use self::flush::UntilDurable;
 pub use self::future::{DeferredFuture, StoreFuture};
 pub use self::key::{DocKey, KeyError};
 pub use self::limits::{
@@ -89,9 +91,13 @@ pub trait Store: Send + Sync + 'static + sealed::Sealed {
     /// that was read has changed. All or nothing, and durable before it answers.
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>>;
 
-    /// As [`read`](Store::read), of a document that is at hand: puts its body there, and returns its version.
+    /// As [`read`](Store::read), by a store that need not wait: puts the body there. `None`: it must wait.
     #[doc(hidden)]
-    fn read_at_hand(&self, _key: &DocKey, _body: &mut Option<Encoded>) -> Option<Version> {
+    fn read_at_hand(
+        &self,
+        _key: &DocKey,
+        _body: &mut Option<Encoded>,
+    ) -> Option<Result<AtHand, StoreError>> {
         None
     }
 
@@ -181,6 +187,39 @@ pub struct Versioned {
     memo: Memo,
 }
 
+/// What there is to know of a document that was read, beside its body.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct AtHand {
+    version: Version,
+    /// As for [`Memo::Snapshot`].
+    #[cfg(feature = "embedded")]
+    snapshot: Option<u64>,
+}
+
+impl AtHand {
+    /// This version; 0 if there is no document.
+    #[inline]
+    pub(in crate::store) fn of(version: Version) -> AtHand {
+        AtHand {
+            version,
+            #[cfg(feature = "embedded")]
+            snapshot: None,
+        }
+    }
+
+    /// A document as it was read, whose body goes there.
+    #[cfg(feature = "embedded")]
+    pub(in crate::store) fn taken(document: Versioned, body: &mut Option<Encoded>) -> AtHand {
+        *body = document.body;
+        let snapshot = match document.memo {
+            Memo::Snapshot(number) => Some(number),
+            _ => None,
+        };
+        AtHand { version: document.version, snapshot }
+    }
+}
+
 /// What a run read, for the comparison at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadVersion {
@@ -245,9 +284,15 @@ impl ReadVersion {
     }
 
     /// The read of a document that its store had at hand.
+    #[doc(hidden)]
+    #[must_use]
     #[inline]
-    pub(crate) fn at_hand(key: DocKey, version: Version, present: bool) -> ReadVersion {
-        ReadVersion { key, version, present, memo: Memo::default() }
+    pub fn at_hand(key: DocKey, document: AtHand, present: bool) -> ReadVersion {
+        #[cfg(feature = "embedded")]
+        let memo = document.snapshot.map_or(Memo::Nothing, Memo::Snapshot);
+        #[cfg(not(feature = "embedded"))]
+        let memo = Memo::Nothing;
+        ReadVersion { key, version: document.version, present, memo }
     }
 
     /// The read of this document, and its body.

@@ -18,6 +18,8 @@ use crate::id::Seq;
 use crate::protocol::server::RunNumber;
 use crate::service::Service;
 use crate::store::flush::Ended;
+use crate::store::{Encoded, UntilDurable};
+use crate::wire::response::Status;
 
 /// For how many answers the room is kept once they are given.
 const KEPT_ROOM: usize = 16;
@@ -52,11 +54,35 @@ impl<S: Service> DeferredAnswers<S> {
         run: RunNumber,
         answer: DeferredAnswer,
     ) {
+        self.count(server);
+        self.waiting.push_back(Waiting { seq, run, answer });
+    }
+
+    /// As [`push`](DeferredAnswers::push), for a value that was recorded.
+    pub(super) fn push_value(
+        &mut self,
+        server: &Arc<Shared<S>>,
+        seq: Seq,
+        run: RunNumber,
+        wait: UntilDurable,
+        value: &[u8],
+    ) {
+        self.count(server);
+        let answer = || DeferredAnswer::Value(wait, Encoded::empty());
+        // Made where it stays, and filled there: what is moved right after it was written is waited for.
+        self.waiting.extend(std::iter::once_with(|| Waiting { seq, run, answer: answer() }));
+        if let Some(Waiting { answer: DeferredAnswer::Value(_, kept), .. }) =
+            self.waiting.back_mut()
+        {
+            kept.fill(value);
+        }
+    }
+
+    fn count(&mut self, server: &Arc<Shared<S>>) {
         match &mut self.counted {
             Some(counted) => counted.add(1),
             none => *none = Some(server.count_running(1)),
         }
-        self.waiting.push_back(Waiting { seq, run, answer });
     }
 
     /// Answers the calls that have become durable; wakes for the next of them. Says whether there were
@@ -102,6 +128,13 @@ impl<S: Service> DeferredAnswers<S> {
         let ended = self.waiting.iter().take_while(|waiting| waiting.answer.has_ended()).count();
         let mut tally = Tally::default();
         for Waiting { seq, run, answer } in self.waiting.drain(..ended) {
+            if let DeferredAnswer::Value(wait, value) = &answer
+                && let Some(Ok(proof)) = wait.end()
+            {
+                tally.count_committed();
+                state.table.handle_committed(now, seq, &proof, Status::Success, value);
+                continue;
+            }
             let Ok(answer) = answer.end() else { unreachable!("it has ended") };
             tally.count(&answer);
             let must_record = state.table.handle_finished(now, seq, run, answer);

@@ -267,6 +267,14 @@ where
         let (status, standing) = match &workspace.end {
             End::Tentative(verdict) => (status_of(*verdict), Standing::Tentative),
             End::Committed(proof) => (Status::Success, Standing::Committed(proof.clone())),
+            End::Applied(_) => {
+                let End::Applied(wait) = std::mem::replace(&mut workspace.end, End::Running) else {
+                    unreachable!("it was just seen there")
+                };
+                let (seq, run) = (order.seq, order.run);
+                self.deferred.push_value(&self.server, seq, run, wait, &workspace.result);
+                return workspace.put();
+            }
             _ => {
                 match workspace.take_end() {
                     Some(end) => self.end_or_defer(order, end, to),

@@ -27,7 +27,7 @@ use super::generation::{Lsn, Span};
 use super::layout;
 use crate::id::{CallId, ClientId, Seq};
 use crate::store::sessions::{Record, Session};
-use crate::store::{CallRef, DocKey, MAX_DOCUMENTS_PER_CALL, Outcome, Write};
+use crate::store::{CallRef, DocKey, Lent, MAX_DOCUMENTS_PER_CALL, Write};
 
 /// What stands before the changes.
 pub(super) const HEAD: usize = 32;
@@ -92,8 +92,8 @@ impl Head {
     }
 }
 
-pub(super) fn put_commit(frame: &mut Vec<u8>, call: &CallRef, outcome: &Outcome, writes: &[Write]) {
-    let (kind, payload) = layout::parts(outcome);
+pub(super) fn put_commit(frame: &mut Vec<u8>, call: &CallRef, result: Lent<'_>, writes: &[Write]) {
+    let (kind, payload) = layout::parts(result);
     let mut head = [COMMIT; COMMIT_HEAD];
     let numbers = [call.id.client.0, call.id.seq.0, call.watermark.0].map(u64::to_le_bytes);
     head[1..25].copy_from_slice(numbers.as_flattened());
@@ -202,7 +202,7 @@ const _: () = assert!(DocKey::MAX_LEN <= u8::MAX as usize);
 mod tests {
     use super::*;
     use crate::id::{ArgumentHash, Attempt, Identity, Incarnation, SessionSecret};
-    use crate::store::{Encoded, Lease};
+    use crate::store::{Encoded, Lease, Outcome};
     use crate::time::WallTime;
 
     fn call() -> CallRef {
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn the_layout_of_a_commit_is_fixed() {
         let mut frame = Vec::new();
-        put_commit(&mut frame, &call(), &record().outcome, &writes());
+        put_commit(&mut frame, &call(), Lent::Whole(&record().outcome), &writes());
         let numbers = b"\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0";
         let record = b"\x0a\0\0\0\x03\0\0\0\0\0\0\0\0r";
         let writes = b"\x02\x03a:b\x01\x02\0\0\0xy\x03a:c\0";
@@ -251,7 +251,7 @@ mod tests {
         };
         let mut frame = Vec::new();
         put_session(&mut frame, ClientId(8), &session);
-        put_commit(&mut frame, &call(), &record().outcome, &writes());
+        put_commit(&mut frame, &call(), Lent::Whole(&record().outcome), &writes());
         put_closed(&mut frame, ClientId(9));
         let back = changes::<()>(Bytes::from(frame)).unwrap();
         let [Change::Session(opened, row), Change::Commit { id, watermark, .. }, last] = &back[..]
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn malformed_changes_are_refused() {
         let mut whole = Vec::new();
-        put_commit(&mut whole, &call(), &record().outcome, &writes());
+        put_commit(&mut whole, &call(), Lent::Whole(&record().outcome), &writes());
         for length in 1..whole.len() {
             let cut = Bytes::copy_from_slice(&whole[..length]);
             assert_eq!(changes::<()>(cut).err(), Some(MALFORMED), "of {length} bytes");

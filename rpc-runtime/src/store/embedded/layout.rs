@@ -15,7 +15,7 @@ use redb::TableDefinition;
 use super::error::RowError;
 use crate::id::{ArgumentHash, Identity, Incarnation, Seq, SessionSecret};
 use crate::store::sessions::{Record, Session};
-use crate::store::{AbortReason, Encoded, Lease, Outcome, Version, Versioned};
+use crate::store::{AbortReason, Encoded, Lease, Lent, Outcome, Version, Versioned};
 use crate::time::WallTime;
 
 /// The format that this version reads and writes; see `docs/embedded-store.md`.
@@ -73,13 +73,14 @@ pub(super) fn document(row: &[u8]) -> Result<Versioned, RowError> {
 }
 
 /// The kind and the payload of a record's row.
-pub(super) fn parts(outcome: &Outcome) -> (u8, &[u8]) {
-    match outcome {
-        Outcome::Success(bytes) => (SUCCESS, bytes),
-        Outcome::BusinessError(bytes) => (BUSINESS_ERROR, bytes),
-        Outcome::Aborted(AbortReason::Deadline) => (ABORTED, &[1]),
-        Outcome::Aborted(AbortReason::Cancelled) => (ABORTED, &[2]),
-        Outcome::Aborted(AbortReason::Failed) => (ABORTED, &[3]),
+pub(super) fn parts(result: Lent<'_>) -> (u8, &[u8]) {
+    match result {
+        Lent::Brief(bytes) => (SUCCESS, bytes),
+        Lent::Whole(Outcome::Success(bytes)) => (SUCCESS, bytes),
+        Lent::Whole(Outcome::BusinessError(bytes)) => (BUSINESS_ERROR, bytes),
+        Lent::Whole(Outcome::Aborted(AbortReason::Deadline)) => (ABORTED, &[1]),
+        Lent::Whole(Outcome::Aborted(AbortReason::Cancelled)) => (ABORTED, &[2]),
+        Lent::Whole(Outcome::Aborted(AbortReason::Failed)) => (ABORTED, &[3]),
     }
 }
 
@@ -104,12 +105,12 @@ pub(super) fn record_head(hash: ArgumentHash, kind: u8) -> [u8; RECORD_HEAD] {
 
 /// The length of a record's row.
 pub(super) fn record_len(record: &Record) -> usize {
-    RECORD_HEAD + parts(&record.outcome).1.len()
+    RECORD_HEAD + parts(Lent::Whole(&record.outcome)).1.len()
 }
 
 /// Fills a record's row.
 pub(super) fn put_record(row: &mut [u8], record: &Record) {
-    let (kind, payload) = parts(&record.outcome);
+    let (kind, payload) = parts(Lent::Whole(&record.outcome));
     let (head, rest) = row.split_at_mut(RECORD_HEAD);
     head.copy_from_slice(&record_head(record.hash, kind));
     rest.copy_from_slice(payload);

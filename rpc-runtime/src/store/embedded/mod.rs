@@ -77,8 +77,8 @@ use self::state::{Reads, State, Verdict};
 use super::flush::{Deferred, Flush};
 use super::sessions::TooManySessions;
 use super::{
-    CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Drafted, Lease, LookUp,
-    ReadVersion, Resume, Store, StoreError, StoreFuture, Versioned, limits, sealed,
+    AtHand, CallRef, Commit, CommitOutcome, Committed, Confirm, DocKey, Draft, Drafted, Encoded,
+    Lease, LookUp, ReadVersion, Resume, Store, StoreError, StoreFuture, Versioned, limits, sealed,
 };
 use crate::id::{ClientId, Identity, SessionId, SessionSecret};
 use crate::time::WallTime;
@@ -194,6 +194,14 @@ impl Store for EmbeddedStore {
         StoreFuture::ready(self.shared.read(key))
     }
 
+    fn read_at_hand(
+        &self,
+        key: &DocKey,
+        body: &mut Option<Encoded>,
+    ) -> Option<Result<AtHand, StoreError>> {
+        Some(self.shared.read_to(key, body))
+    }
+
     fn confirm<'a>(
         &'a self,
         reads: &'a [ReadVersion],
@@ -224,16 +232,16 @@ impl Store for EmbeddedStore {
 
     fn commit(&self, commit: Commit) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
         match limits::check(&commit) {
-            Ok(()) => commit.lend(|draft| self.shared.commit(draft)),
+            Ok(()) => commit.lend(|draft| self.shared.commit(draft).whole()),
             Err(error) => StoreFuture::ready(Err(error)),
         }
     }
 
     fn commit_draft<'draft>(&self, draft: Draft<'draft>) -> Drafted<'_, 'draft> {
-        Drafted::Otherwise(match limits::check_draft(&draft) {
-            Ok(()) => self.shared.commit(draft.with_outcome()),
-            Err(error) => StoreFuture::ready(Err(error)),
-        })
+        match limits::check_draft(&draft) {
+            Ok(()) => self.shared.commit(draft),
+            Err(error) => Drafted::Otherwise(StoreFuture::ready(Err(error))),
+        }
     }
 
     fn uses_anchors(&self) -> bool {

@@ -3,7 +3,7 @@
 use super::generation::Lsn;
 use super::results::Results;
 use crate::id::ArgumentHash;
-use crate::store::Outcome;
+use crate::store::Lent;
 use crate::store::sessions::Record;
 
 /// A record that is not in the tree yet.
@@ -19,10 +19,10 @@ impl Recent {
     pub(super) fn new(
         lsn: Lsn,
         hash: ArgumentHash,
-        outcome: &Outcome,
+        result: Lent<'_>,
         results: &mut Results,
     ) -> Recent {
-        Recent { lsn, record: Record { hash, outcome: results.keep(outcome) } }
+        Recent { lsn, record: Record { hash, outcome: results.keep(result) } }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use crate::store::{Encoded, Outcome};
+use crate::store::{Encoded, Lent, Outcome};
 
 /// Results that are longer are shared with who is answered by them; the shortest lie in their records.
 const SHORT: usize = 1 << 10;
@@ -20,11 +20,12 @@ pub(super) struct Results {
 
 impl Results {
     /// The same outcome, to be kept.
-    pub(super) fn keep(&mut self, outcome: &Outcome) -> Outcome {
-        match outcome {
-            Outcome::Success(result) => Outcome::Success(self.copy(result)),
-            Outcome::BusinessError(error) => Outcome::BusinessError(self.copy(error)),
-            Outcome::Aborted(reason) => Outcome::Aborted(*reason),
+    pub(super) fn keep(&mut self, result: Lent<'_>) -> Outcome {
+        match result {
+            Lent::Brief(value) => Outcome::Success(value.into()),
+            Lent::Whole(Outcome::Success(value)) => Outcome::Success(self.copy(value)),
+            Lent::Whole(Outcome::BusinessError(error)) => Outcome::BusinessError(self.copy(error)),
+            Lent::Whole(Outcome::Aborted(reason)) => Outcome::Aborted(*reason),
         }
     }
 
@@ -54,8 +55,10 @@ mod tests {
             .flat_map(|bytes| [Outcome::Success(bytes.clone()), Outcome::BusinessError(bytes)])
             .chain([Outcome::Aborted(AbortReason::Deadline)])
             .collect();
-        let kept: Vec<Outcome> = given.iter().map(|outcome| results.keep(outcome)).collect();
+        let kept: Vec<Outcome> =
+            given.iter().map(|outcome| results.keep(Lent::Whole(outcome))).collect();
         assert_eq!(kept, given);
+        assert_eq!(results.keep(Lent::Brief(b"brief")), Outcome::Success(b"brief".into()));
     }
 
     #[test]

@@ -11,11 +11,13 @@ use super::log::Log;
 use super::shown_after;
 use super::snapshot::Snapshot;
 use super::state::{Applied, Checkpoint, State};
+use super::young::Document;
 use super::{EmbeddedConfig, writer};
 use crate::rule::{Captured, Rule, kept};
-use crate::store::flush::{BeginFlush, Deferred};
+use crate::store::flush::{BeginFlush, UntilDurable};
 use crate::store::{
-    CommitOutcome, Committed, DocKey, Draft, Outcome, StoreError, StoreFuture, Versioned, limits,
+    AtHand, CommitOutcome, Committed, DocKey, Draft, Drafted, Encoded, StoreError, StoreFuture,
+    Versioned, limits,
 };
 
 /// What the store and its threads share.
@@ -51,80 +53,97 @@ impl Shared {
     }
 
     pub(super) fn read(&self, key: &DocKey) -> Result<Versioned, StoreError> {
-        enum Place {
-            Memory(Versioned),
-            Tree(Arc<Snapshot>),
-        }
-        let place = self.with_state(|state| {
-            Ok(match state.recent(key) {
-                Some(document) => {
-                    Place::Memory(Versioned::new(document.version, document.body.clone()))
-                }
-                None => Place::Tree(Arc::clone(state.snapshot())),
-            })
-        });
-        match place? {
-            Place::Memory(document) => Ok(document),
-            Place::Tree(snapshot) => snapshot
-                .document(key)
-                .map_err(|cause| StoreError::Unavailable { cause: self.fail("read", cause) }),
+        let newest = |document: &Document| Versioned::new(document.version, document.body.clone());
+        self.find(key, newest)?.or_else(|snapshot| self.read_in(&snapshot, key))
+    }
+
+    /// As [`read`](Shared::read), with the body to where it stays.
+    pub(super) fn read_to(
+        &self,
+        key: &DocKey,
+        body: &mut Option<Encoded>,
+    ) -> Result<AtHand, StoreError> {
+        let newest = |document: &Document| {
+            match &document.body {
+                Some(known) => body.get_or_insert_default().copy_from(known),
+                None => *body = None,
+            }
+            AtHand::of(document.version)
+        };
+        match self.find(key, newest)? {
+            Ok(document) => Ok(document),
+            Err(snapshot) => Ok(AtHand::taken(self.read_in(&snapshot, key)?, body)),
         }
     }
 
-    pub(super) fn commit(
-        self: &Arc<Self>,
-        draft: Draft<'_, Outcome>,
-    ) -> StoreFuture<'_, Result<CommitOutcome, StoreError>> {
-        let weight = limits::weight(draft.writes, &draft.result);
+    /// Looks at a document that is not in the tree yet; for any other, the snapshot of the tree to read.
+    fn find<T>(
+        &self,
+        key: &DocKey,
+        look: impl FnOnce(&Document) -> T,
+    ) -> Result<Result<T, Arc<Snapshot>>, StoreError> {
+        self.with_state(|state| {
+            Ok(match state.recent(key) {
+                Some(document) => Ok(look(document)),
+                None => Err(Arc::clone(state.snapshot())),
+            })
+        })
+    }
+
+    fn read_in(&self, snapshot: &Snapshot, key: &DocKey) -> Result<Versioned, StoreError> {
+        let read = snapshot.document(key);
+        read.map_err(|cause| StoreError::Unavailable { cause: self.fail("read", cause) })
+    }
+
+    pub(super) fn commit<'draft>(self: &Arc<Self>, draft: Draft<'draft>) -> Drafted<'_, 'draft> {
+        let weight = limits::weight(draft.writes, draft.result);
         let weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let weight = weight.min(self.max_permits);
         match self.room.try_acquire_many(weight) {
             Ok(room) => self.apply(draft, room),
-            Err(TryAcquireError::Closed) => StoreFuture::ready(Err(self.closed())),
+            Err(TryAcquireError::Closed) => {
+                Drafted::Otherwise(StoreFuture::ready(Err(self.closed())))
+            }
             Err(TryAcquireError::NoPermits) => {
                 let commit = draft.into_commit();
-                StoreFuture::wait(async move {
+                Drafted::Otherwise(StoreFuture::wait(async move {
                     match self.room.acquire_many(weight).await {
-                        Ok(room) => commit.lend(|draft| self.apply(draft, room)).await,
+                        Ok(room) => commit.lend(|draft| self.apply(draft, room).whole()).await,
                         Err(_) => Err(self.closed()),
                     }
-                })
+                }))
             }
         }
     }
 
     /// Applies a commit that has room.
-    fn apply(
+    fn apply<'draft>(
         self: &Arc<Self>,
-        mut draft: Draft<'_, Outcome>,
+        mut draft: Draft<'draft>,
         room: SemaphorePermit<'_>,
-    ) -> StoreFuture<'static, Result<CommitOutcome, StoreError>> {
+    ) -> Drafted<'static, 'draft> {
         let apply = |state: &mut State| state.apply(&mut draft, room.num_permits());
         // Where its waiter begins the flush, the writer thread need not hear of it yet.
         let applied = match self.change(apply, !self.syncs_where_called) {
             Ok(applied) => applied,
-            Err(error) => return StoreFuture::ready(Err(error)),
+            Err(error) => return Drafted::Otherwise(StoreFuture::ready(Err(error))),
         };
-        match applied {
+        Drafted::Otherwise(match applied {
             Applied::Committed(flush) => {
                 // The flush gives the room back.
                 room.forget();
-                let outcome = CommitOutcome::Committed(Committed::new(draft.result));
                 if !kept(Rule::WaitForSync) {
-                    return StoreFuture::ready(Ok(outcome));
+                    return Drafted::Committed(Committed::new(draft.result));
                 }
-                let deferred = Deferred::of_write(outcome, flush);
-                StoreFuture::deferred(match self.syncs_where_called {
-                    true => deferred.begun_by(Arc::clone(self) as _),
-                    false => deferred,
-                })
+                let beginner = self.syncs_where_called.then(|| Arc::clone(self) as _);
+                return Drafted::Applied(UntilDurable::new(flush, beginner), draft.result);
             }
             Applied::Recorded(outcome, flush) => {
                 shown_after(flush, CommitOutcome::Recorded(Committed::new(outcome)))
             }
             Applied::Refused(refusal, flush) => shown_after(flush, CommitOutcome::Refused(refusal)),
             Applied::Conflict => StoreFuture::ready(Ok(CommitOutcome::Conflict)),
-        }
+        })
     }
 
     /// Runs one step under the lock, and wakes the writer thread if it left work.

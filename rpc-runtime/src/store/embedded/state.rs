@@ -24,7 +24,7 @@ use crate::rule::{Rule, kept};
 use crate::store::flush::{Flush, FlushError};
 use crate::store::records::Records;
 use crate::store::sessions::{Record, Session, Sessions, Settled, settle};
-use crate::store::{CallRef, DocKey, Draft, Outcome, ReadVersion, Refusal, Version, Write};
+use crate::store::{CallRef, DocKey, Draft, Lent, Outcome, ReadVersion, Refusal, Version, Write};
 
 /// How large a frame may have grown and be used again: more than a disk is given at once, mostly.
 const MAX_SPARE: usize = 1 << 20;
@@ -170,7 +170,7 @@ impl State {
     /// in the draft, for when the lock is not held.
     pub(super) fn apply(
         &mut self,
-        draft: &mut Draft<'_, Outcome>,
+        draft: &mut Draft<'_>,
         permits: usize,
     ) -> Result<Applied, FailureCause> {
         if let Some(applied) = self.apply_usual(draft, permits) {
@@ -191,7 +191,7 @@ impl State {
     /// Applies what most commits are: a new call's change of the one document that it has read, and that
     /// was written since the last checkpoint. It does what [`apply`](State::apply) would, and looks for
     /// the session and for the document once.
-    fn apply_usual(&mut self, draft: &mut Draft<'_, Outcome>, permits: usize) -> Option<Applied> {
+    fn apply_usual(&mut self, draft: &mut Draft<'_>, permits: usize) -> Option<Applied> {
         let Draft { call, reads, writes, result } = draft;
         let ([read], [write]) = (&reads[..], &writes[..]) else { return None };
         let session = self.sessions.admit_mut(call).ok()?;
@@ -205,10 +205,10 @@ impl State {
             return None;
         }
         self.active.permits += permits;
-        frame::put_commit(&mut self.active.frame, call, result, writes);
+        frame::put_commit(&mut self.active.frame, call, *result, writes);
         let lsn = self.active.next();
         document.replace(Version(lsn.0), &mut writes[0].body);
-        let recent = Recent::new(lsn, call.hash, result, &mut self.results);
+        let recent = Recent::new(lsn, call.hash, *result, &mut self.results);
         record(session, &mut self.young.changed, call.id, call.watermark, recent);
         Some(Applied::Committed(Arc::clone(&self.active.span.flush)))
     }
@@ -383,7 +383,7 @@ impl State {
             match change {
                 Change::Commit { id, watermark, record, mut writes } => {
                     let Record { hash, outcome } = record;
-                    let recent = Recent::new(lsn, hash, &outcome, &mut self.results);
+                    let recent = Recent::new(lsn, hash, Lent::Whole(&outcome), &mut self.results);
                     self.insert(id, watermark, recent, &mut writes);
                 }
                 Change::Session(client, mut session) => {
@@ -439,15 +439,15 @@ impl State {
     }
 
     /// Applies a commit that has passed every check.
-    fn commit(&mut self, draft: &mut Draft<'_, Outcome>, permits: usize) -> Applied {
+    fn commit(&mut self, draft: &mut Draft<'_>, permits: usize) -> Applied {
         let Draft { call, writes, result, .. } = draft;
         if !kept(Rule::AllLegs) {
             writes.truncate(1);
         }
         self.active.permits += permits;
-        frame::put_commit(&mut self.active.frame, call, result, writes);
+        frame::put_commit(&mut self.active.frame, call, *result, writes);
         let lsn = self.active.next();
-        let recent = Recent::new(lsn, call.hash, result, &mut self.results);
+        let recent = Recent::new(lsn, call.hash, *result, &mut self.results);
         self.insert(call.id, call.watermark, recent, writes);
         Applied::Committed(Arc::clone(&self.active.span.flush))
     }

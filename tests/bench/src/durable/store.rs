@@ -13,7 +13,7 @@ use rpc::id::{
     ArgumentHash, Attempt, CallId, Identity, Incarnation, Seq, SessionId, SessionSecret,
 };
 use rpc::store::{
-    CallRef, Commit, CommitOutcome, DocKey, EmbeddedConfig, EmbeddedStore, Lease, Outcome,
+    CallRef, CommitOutcome, DocKey, Draft, Drafted, EmbeddedConfig, EmbeddedStore, Lease, Lent,
     ReadVersion, Store, Write,
 };
 use rpc::time::WallTime;
@@ -30,6 +30,9 @@ struct Calls {
     first: u64,
     ended: VecDeque<bool>,
 }
+
+/// A call, and what it read and writes.
+type Parts = (CallRef, Vec<ReadVersion>, Vec<Write>);
 
 /// An open store with the documents in it, and a session.
 pub(super) struct Committer {
@@ -76,38 +79,46 @@ impl Committer {
         let seq = self.calls.borrow_mut().begin();
         // A document that others change meanwhile is read again, as the runtime does.
         loop {
-            match self.store.commit(self.draft(seq, documents).await?).await? {
-                CommitOutcome::Committed(_) => break,
-                CommitOutcome::Conflict => {}
-                other => return Err(format!("a new call is applied, not {other:?}").into()),
+            let (call, mut reads, mut writes) = self.draft(seq, documents)?;
+            // As a server asks: what it lends stays where it is.
+            let (reads, writes) = (&mut reads, &mut writes);
+            let result = Lent::Brief(&[b'r'; RECORD_BYTES]);
+            match self.store.commit_draft(Draft { call: &call, reads, writes, result }) {
+                Drafted::Applied(wait, _) => {
+                    wait.durable().await?;
+                    break;
+                }
+                other => match other.whole().await? {
+                    CommitOutcome::Committed(_) => break,
+                    CommitOutcome::Conflict => {}
+                    other => return Err(format!("a new call is applied, not {other:?}").into()),
+                },
             }
         }
         self.calls.borrow_mut().end(seq);
         Ok(())
     }
 
-    async fn draft(&self, seq: u64, documents: &[u64]) -> Result<Commit, Box<dyn Error>> {
-        let mut commit = Commit {
-            call: CallRef {
-                id: CallId { client: self.session.client, seq: Seq(seq) },
-                incarnation: Incarnation::FIRST,
-                attempt: Attempt::FIRST,
-                born: self.born,
-                hash: ArgumentHash::of(1, &seq.to_le_bytes()),
-                anchor: None,
-                watermark: Seq(self.calls.borrow().first),
-            },
-            reads: Vec::new(),
-            writes: Vec::new(),
-            result: Outcome::Success(vec![b'r'; RECORD_BYTES].into()),
+    fn draft(&self, seq: u64, documents: &[u64]) -> Result<Parts, Box<dyn Error>> {
+        let call = CallRef {
+            id: CallId { client: self.session.client, seq: Seq(seq) },
+            incarnation: Incarnation::FIRST,
+            attempt: Attempt::FIRST,
+            born: self.born,
+            hash: ArgumentHash::of(1, &seq.to_le_bytes()),
+            anchor: None,
+            watermark: Seq(self.calls.borrow().first),
         };
+        let (mut reads, mut writes) = (Vec::new(), Vec::new());
         for document in documents {
             let key = DocKey::new("account", &document_number(*document))?;
-            let seen = self.store.read(&key).await?;
-            commit.reads.push(ReadVersion::new(key.clone(), &seen));
-            commit.writes.push(Write { key, body: Some(vec![b'd'; DOCUMENT_BYTES].into()) });
+            let mut body = None;
+            let read = self.store.read_at_hand(&key, &mut body);
+            let read = read.ok_or("the embedded store waits for no read")??;
+            reads.push(ReadVersion::at_hand(key.clone(), read, body.is_some()));
+            writes.push(Write { key, body: Some(vec![b'd'; DOCUMENT_BYTES].into()) });
         }
-        Ok(commit)
+        Ok((call, reads, writes))
     }
 }
 

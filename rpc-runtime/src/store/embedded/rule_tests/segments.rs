@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::id::ClientId;
+use crate::store::Lent;
 use crate::store::embedded::frame::{self, Change, HEAD};
 use crate::store::embedded::generation::{Lsn, Span};
 use crate::store::embedded::log::{self, BLOCK, Found, Log};
@@ -107,7 +108,7 @@ fn a_frame_may_end_with_a_body() {
     let session = SessionId { client: ClientId(1), incarnation: crate::id::Incarnation::FIRST };
     let Commit { call, writes, result, .. } = put(session, 2, "a", b"body");
     let mut frame = Vec::new();
-    frame::put_commit(&mut frame, &call, &result, &writes);
+    frame::put_commit(&mut frame, &call, Lent::Whole(&result), &writes);
     let back = frame::changes::<()>(frame.into()).unwrap();
     let [Change::Commit { writes: written, .. }] = &back[..] else { panic!("{back:?}") };
     assert_eq!(written, &writes);

@@ -273,7 +273,7 @@ fn synced_by_callers() -> Parts {
 
 impl Parts {
     fn commit(&self, seq: u64) -> Pin<Box<StoreFuture<'_, Result<CommitOutcome, StoreError>>>> {
-        Box::pin(put(self.session, seq, "a", b"x").lend(|draft| self.shared.commit(draft)))
+        Box::pin(put(self.session, seq, "a", b"x").lend(|draft| self.shared.commit(draft).whole()))
     }
 }
 
@@ -450,7 +450,7 @@ fn a_store_that_has_failed_writes_nothing_where_it_is_called() {
     flush(&mut state);
     let config = EmbeddedConfig::default().sync_where_called(true);
     let shared = Arc::new(Shared::new(place, state, &config));
-    let _commit = put(session, 1, "a", b"1").lend(|draft| shared.commit(draft));
+    let _commit = put(session, 1, "a", b"1").lend(|draft| shared.commit(draft).whole());
     files.log.written();
     shared.fail("read", FailureCause::Panic("a page is damaged".to_owned()));
     shared.begin_here();
@@ -463,7 +463,7 @@ fn a_store_that_is_closed_lets_go_of_its_log_whoever_still_waits() {
     let config = EmbeddedConfig::default().sync_where_called(true);
     let store = EmbeddedStore::open_on(files.tree.clone(), files.log.clone(), config).unwrap();
     let session = store.shared.with_state(|state| Ok(open_session(state))).unwrap();
-    let commit = put(session, 1, "a", b"1").lend(|draft| store.shared.commit(draft));
+    let commit = put(session, 1, "a", b"1").lend(|draft| store.shared.commit(draft).whole());
     let Ok(deferred) = commit.into_deferred() else { panic!("it waits for its sync") };
     drop(store);
     assert_eq!(Arc::strong_count(&files.log.0), 1, "nobody else has the file");
