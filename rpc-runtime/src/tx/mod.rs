@@ -5,23 +5,27 @@
 //! runtime drops the business's future there and decides what to do. So the business never sees
 //! trouble that is not its own, and needs no error type for it. It must not do anything outside
 //! the `Tx` that it would be wrong to do twice, or to leave half done.
+//!
+//! | file | what stands in it |
+//! | --- | --- |
+//! | `mod.rs` | [`Tx`] and [`View`] |
+//! | `lists.rs` | what a run has read and written |
+//! | `run.rs` | how a run is polled, and ends early |
 
-use std::cell::RefCell;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod lists;
+mod run;
+
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 
+pub(crate) use self::lists::Lists;
+use self::lists::push_with;
+use self::run::BusinessFault;
+pub(crate) use self::run::{RunFailure, RunSignal, poll_contained, returned};
 use crate::document::DocumentKey;
 use crate::id::Identity;
-use crate::io_buffer::KEPT_MESSAGE_BYTES;
-use crate::panic::panic_message;
-use crate::service::ArgumentError;
 use crate::store::{
-    DocKey, Encoded, KeyError, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, ReadVersion, Store,
-    StoreError, Versioned, Write,
+    DocKey, Encoded, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS_PER_CALL, Store, StoreError, Versioned,
+    Write,
 };
 
 /// What a run of the business works with.
@@ -219,194 +223,6 @@ impl View {
     }
 }
 
-/// Why a run ended before the business did.
-#[derive(Debug)]
-pub(crate) enum RunFailure {
-    /// The store could not answer.
-    Store(StoreError),
-    /// The business asked for what cannot be.
-    Business(BusinessFault),
-    /// The business panicked, with this message.
-    Panic(String),
-    /// The business was never asked: its arguments are none.
-    Arguments(ArgumentError),
-}
-
-/// Polls the business; a panic ends only its own run.
-pub(crate) fn poll_contained<F: Future>(
-    business: Pin<&mut F>,
-    context: &mut Context<'_>,
-) -> Poll<Result<F::Output, String>> {
-    // The run's state is thrown away after a panic, so nothing broken is ever seen.
-    match catch_unwind(AssertUnwindSafe(|| business.poll(context))) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(panic_message(&*panic))),
-    }
-}
-
-/// What a business returned that was polled by [`poll_contained`].
-// Always, since what a business returns is moved no more often than it must be.
-#[inline(always)]
-pub(crate) fn returned<T>(
-    ended: Result<Result<T, ArgumentError>, String>,
-) -> Result<T, Box<RunFailure>> {
-    match ended {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(Box::new(RunFailure::Arguments(error))),
-        Err(panic) => Err(Box::new(RunFailure::Panic(panic))),
-    }
-}
-
-/// A mistake in the business, told apart from its typed errors: the call cannot be run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum BusinessFault {
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    #[error("document {key} cannot be encoded: {error}")]
-    Encode { key: DocKey, error: serde_json::Error },
-    #[error(
-        "document {key} does not decode as what the code expects: {error}; fields added later need #[serde(default)]"
-    )]
-    Decode { key: DocKey, error: serde_json::Error },
-    #[error(
-        "document {key} would be {size} bytes, at most {MAX_DOCUMENT_BYTES} are allowed: split it into several"
-    )]
-    DocumentTooLarge { key: DocKey, size: usize },
-    #[error(
-        "a call may read and write at most {MAX_DOCUMENTS_PER_CALL} documents: cut it into several"
-    )]
-    TooManyDocuments,
-}
-
-/// How a run that must end says so to whoever polls it.
-#[derive(Debug, Default)]
-pub(crate) struct RunSignal {
-    raised: AtomicBool,
-    failure: Mutex<Option<RunFailure>>,
-}
-
-impl RunSignal {
-    /// Polls the business to its end, or to the first failure of its `Tx` or `View`, whichever
-    /// comes first. A failure wins over a result that the business returns after it.
-    pub(crate) fn poll<T, F: Future<Output = Result<T, ArgumentError>>>(
-        &self,
-        business: Pin<&mut F>,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<T, Box<RunFailure>>> {
-        let polled = poll_contained(business, context);
-        if self.raised.load(Ordering::Acquire) {
-            let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let failure = failure.expect("a raised signal holds its failure");
-            return Poll::Ready(Err(Box::new(failure)));
-        }
-        polled.map(returned)
-    }
-
-    #[cold]
-    fn raise(&self, failure: RunFailure) {
-        let mut slot = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
-            *slot = Some(failure);
-            self.raised.store(true, Ordering::Release);
-        }
-    }
-}
-
-/// What a run has read and written.
-#[derive(Debug, Default)]
-pub(crate) struct Lists {
-    pub(crate) reads: Vec<ReadVersion>,
-    /// `bodies[i]` is that of `reads[i]`.
-    bodies: Vec<Option<Encoded>>,
-    pub(crate) writes: Vec<Write>,
-    /// Where documents are encoded.
-    scratch: Vec<u8>,
-    /// The signal of the next run, twice, for the run and for whoever polls it: to count it up and down for
-    /// every run is not free.
-    signals: (Option<Arc<RunSignal>>, Option<Arc<RunSignal>>),
-}
-
-impl Lists {
-    /// The body of a document that was read.
-    fn body(&self, key: &DocKey) -> Option<Option<&Encoded>> {
-        let index = self.reads.iter().position(|read| read.key == *key)?;
-        Some(self.bodies[index].as_ref())
-    }
-
-    /// Takes a document that was read.
-    fn add(&mut self, key: DocKey, document: Versioned) {
-        let (read, body) = ReadVersion::taken(key, document);
-        self.reads.push(read);
-        self.bodies.push(body);
-    }
-
-    /// Reads a document to where it stays; `None` if the store must wait for it.
-    #[inline]
-    fn read_at_hand(&mut self, store: &dyn Store, key: &DocKey) -> Option<Result<(), StoreError>> {
-        push_with(&mut self.bodies, || Some(Encoded::empty()));
-        let body = self.bodies.last_mut().expect("it was just put there");
-        let document = match store.read_at_hand(key, body) {
-            Some(Ok(document)) => document,
-            other => {
-                self.bodies.pop();
-                return other.map(|read| read.map(drop));
-            }
-        };
-        let present = body.is_some();
-        push_with(&mut self.reads, || ReadVersion::at_hand(key.clone(), document, present));
-        Some(Ok(()))
-    }
-
-    /// What was read last.
-    fn last(&self) -> (&DocKey, Option<&Encoded>) {
-        let last = self.reads.len() - 1;
-        (&self.reads[last].key, self.bodies[last].as_ref())
-    }
-}
-
-/// How many lists are kept on each thread: runs that end where they begin need one.
-const KEPT_LISTS: usize = 16;
-
-thread_local! {
-    // Boxed, so that they stay where they are: what is moved is waited for.
-    #[allow(clippy::vec_box)]
-    static SPARE: RefCell<Vec<Box<Lists>>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Lists {
-    /// What a run needs: its signal, the same for whoever polls it, and empty lists.
-    fn take() -> (Arc<RunSignal>, Arc<RunSignal>, Box<Lists>) {
-        let mut lists = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
-        match (lists.signals.0.take(), lists.signals.1.take()) {
-            (Some(signal), Some(polled)) => (signal, polled, lists),
-            _ => {
-                let signal = Arc::<RunSignal>::default();
-                (Arc::clone(&signal), signal, lists)
-            }
-        }
-    }
-
-    /// Gives back what a run needed that is over. A signal that was raised is not used again.
-    pub(crate) fn put(mut self: Box<Lists>, signal: Arc<RunSignal>, polled: Arc<RunSignal>) {
-        if signal.raised.load(Ordering::Acquire) {
-            return;
-        }
-        self.reads.clear();
-        self.bodies.clear();
-        self.writes.clear();
-        if self.scratch.capacity() > KEPT_MESSAGE_BYTES {
-            self.scratch = Vec::new();
-        }
-        (self.signals.0, self.signals.1) = (Some(signal), Some(polled));
-        SPARE.with_borrow_mut(|spare| {
-            if spare.len() < KEPT_LISTS {
-                spare.push(self);
-            }
-        });
-    }
-}
-
 /// The part that [`Tx`] and [`View`] share: reading from the store, and failing. Where an answer is
 /// `None`, the run has failed.
 struct Reader {
@@ -484,13 +300,6 @@ impl Reader {
     async fn end<T>() -> T {
         std::future::pending().await
     }
-}
-
-/// Puts a value at the end of a list, made where it stays: [`Vec::push`] has it made elsewhere, and waits
-/// until it is written before it moves it.
-#[inline]
-fn push_with<T>(list: &mut Vec<T>, make: impl FnOnce() -> T) {
-    list.extend(std::iter::once_with(make));
 }
 
 /// As [`serde_json::from_slice`], which moves its decoder once more.
