@@ -220,8 +220,13 @@ pub struct EncodeError(#[from] postcard::Error);
 /// If the bytes are anything else.
 #[inline(always)]
 pub fn decode_value<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
-    let (value, rest) = postcard::take_from_bytes(bytes)?;
-    if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }
+    // As `postcard::take_from_bytes` does, which moves the value once more.
+    let mut decoder = postcard::Deserializer::from_bytes(bytes);
+    let value = T::deserialize(&mut decoder)?;
+    match decoder.finalize()?.len() {
+        0 => Ok(value),
+        left => Err(DecodeError::TrailingBytes(left)),
+    }
 }
 
 /// Decodes the arguments of a call: what a generated [`Service`] calls.

@@ -100,10 +100,7 @@ impl<S: Service> Job<S> {
     /// What a run has come to; the call itself after a conflict.
     pub(super) fn ended(mut self) -> Result<JobEnd, Job<S>> {
         match self.workspace.take_end() {
-            Some(end) => {
-                self.workspace.put();
-                Ok(end)
-            }
+            Some(end) => Ok(end),
             None => Err(self),
         }
     }

@@ -3,7 +3,6 @@
 //! A call on its way is two words, the service and one of these, and what belongs to it is written where it
 //! stays: whatever is moved right after it was written is waited for, and a call is handed on many times.
 
-use std::cell::RefCell;
 use std::mem::take;
 use std::sync::Arc;
 
@@ -18,8 +17,6 @@ use crate::tx::Scope;
 /// Where the arguments begin in their buffer. A first argument that is a text of less than 128 bytes then begins
 /// at a whole word, and is checked for UTF-8 by words instead of bytes.
 const ARGUMENTS_START: usize = 7;
-/// How many are kept on each thread: calls that end where they begin need one.
-const KEPT: usize = 16;
 
 /// The room of one call that runs.
 pub(super) struct Workspace {
@@ -57,33 +54,9 @@ pub(super) enum End {
     Answer(Answer),
 }
 
-thread_local! {
-    // Boxed, so that they stay where they are: see above.
-    #[allow(clippy::vec_box)]
-    static SPARE: RefCell<Vec<Box<Workspace>>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Workspace {
-    /// One for a call with these encoded arguments.
-    #[inline]
-    pub(super) fn take(
-        method: MethodId,
-        arguments: &[u8],
-        max_result: usize,
-        scope: Option<Arc<Scope>>,
-    ) -> Box<Workspace> {
-        let spare = SPARE.with_borrow_mut(Vec::pop);
-        let mut workspace = spare.unwrap_or_else(Workspace::new);
-        (workspace.method, workspace.max_result) = (method, max_result);
-        workspace.scope = scope;
-        workspace.arguments.truncate(ARGUMENTS_START);
-        workspace.arguments.extend_from_slice(arguments);
-        workspace
-    }
-
-    #[cold]
-    fn new() -> Box<Workspace> {
-        Box::new(Workspace {
+impl Default for Workspace {
+    fn default() -> Workspace {
+        Workspace {
             method: MethodId(0),
             call: None,
             max_result: 0,
@@ -92,26 +65,35 @@ impl Workspace {
             result: Vec::new(),
             verdict: Verdict::Success,
             end: End::Running,
-        })
+        }
     }
+}
 
-    pub(super) fn is_retry(&self) -> bool {
-        self.call.as_ref().is_some_and(|call| call.attempt.is_retry())
-    }
-
-    pub(super) fn arguments(&self) -> &[u8] {
-        &self.arguments[ARGUMENTS_START..]
-    }
-
-    /// Gives back what a call needed that is over.
+impl Workspace {
+    /// Makes an empty one that of a call with these encoded arguments.
     #[inline]
-    pub(super) fn put(mut self: Box<Workspace>) {
+    pub(super) fn begin(
+        &mut self,
+        method: MethodId,
+        arguments: &[u8],
+        max_result: usize,
+        scope: Option<Arc<Scope>>,
+    ) {
+        (self.method, self.max_result, self.scope) = (method, max_result, scope);
+        self.arguments.extend_from_slice(arguments);
+    }
+
+    /// Empties it, for another call.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.arguments.truncate(ARGUMENTS_START);
+        self.result.clear();
         if self.arguments.capacity() > KEPT_MESSAGE_BYTES
             || self.result.capacity() > KEPT_MESSAGE_BYTES
         {
+            *self = Workspace::default();
             return;
         }
-        self.result.clear();
         // Nearly always there is nothing to drop in these, and to look costs less.
         if self.call.is_some() {
             self.call = None;
@@ -120,11 +102,14 @@ impl Workspace {
             self.scope = None;
         }
         self.end = End::Running;
-        SPARE.with_borrow_mut(|spare| {
-            if spare.len() < KEPT {
-                spare.push(self);
-            }
-        });
+    }
+
+    pub(super) fn is_retry(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.attempt.is_retry())
+    }
+
+    pub(super) fn arguments(&self) -> &[u8] {
+        &self.arguments[ARGUMENTS_START..]
     }
 
     /// The answer that the run has come to, or that it waits for; `None` after a conflict.
@@ -150,17 +135,20 @@ impl Workspace {
 mod tests {
     use super::*;
 
-    fn workspace(arguments: &[u8]) -> Box<Workspace> {
-        Workspace::take(MethodId(3), arguments, 100, None)
+    fn workspace(arguments: &[u8]) -> Workspace {
+        let mut workspace = Workspace::default();
+        workspace.begin(MethodId(3), arguments, 100, None);
+        workspace
     }
 
     #[test]
     fn arguments_are_kept_as_they_are_and_none_of_an_earlier_call() {
+        let mut workspace = Workspace::default();
         for length in [0, 57, 5000, 1] {
             let bytes: Vec<u8> = (0..length).map(|index| index as u8).collect();
-            let workspace = workspace(&bytes);
+            workspace.begin(MethodId(3), &bytes, 100, None);
             assert_eq!(workspace.arguments(), bytes, "{length} bytes");
-            workspace.put();
+            workspace.clear();
         }
     }
 
@@ -172,24 +160,24 @@ mod tests {
 
     #[test]
     fn what_is_left_of_one_call_is_not_there_for_the_next() {
-        let mut first = workspace(b"arguments");
-        first.result.extend_from_slice(b"result");
-        first.end = End::Tentative(Verdict::Success);
-        first.put();
-        let mut next = workspace(b"");
-        assert!(next.arguments().is_empty() && next.result.is_empty() && next.call.is_none());
-        assert!(matches!(next.end, End::Running));
-        next.end = End::Conflict;
-        assert!(next.take_end().is_none());
+        let mut workspace = workspace(b"arguments");
+        workspace.result.extend_from_slice(b"result");
+        workspace.end = End::Tentative(Verdict::Success);
+        workspace.clear();
+        workspace.begin(MethodId(4), b"", 100, None);
+        assert!(workspace.arguments().is_empty() && workspace.result.is_empty());
+        assert!(workspace.call.is_none() && matches!(workspace.end, End::Running));
+        workspace.end = End::Conflict;
+        assert!(workspace.take_end().is_none());
     }
 
     #[test]
-    fn few_are_kept_and_no_large_ones() {
-        SPARE.take();
-        let many: Vec<_> = (0..2 * KEPT).map(|_| workspace(b"")).collect();
-        many.into_iter().for_each(Workspace::put);
-        assert_eq!(SPARE.take().len(), KEPT);
-        workspace(&[0; 2 * KEPT_MESSAGE_BYTES]).put();
-        assert!(SPARE.take().is_empty());
+    fn no_large_buffers_are_kept() {
+        let mut workspace = workspace(&[0; 2 * KEPT_MESSAGE_BYTES]);
+        workspace.result = vec![0; 2 * KEPT_MESSAGE_BYTES];
+        workspace.clear();
+        assert!(workspace.arguments.capacity() + workspace.result.capacity() < 100);
+        workspace.begin(MethodId(4), b"arguments", 100, None);
+        assert_eq!(workspace.arguments(), b"arguments");
     }
 }

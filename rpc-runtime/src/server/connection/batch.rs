@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::time::Duration;
 
+use super::super::workspace::Workspace;
 use crate::id::{ArgumentHash, Attempt, MethodId, Seq};
 use crate::io_buffer;
 use crate::protocol::server::{Answer, RunNumber};
@@ -19,6 +20,8 @@ pub(super) struct Batch<'a> {
     pub(super) answers: Vec<(usize, Answer)>,
     /// The encoded results of calls, one behind the other.
     pub(super) results: Vec<u8>,
+    /// What the next call is run with: nearly every call leaves its own to it.
+    pub(super) spare: Option<Box<Workspace>>,
 }
 
 /// A request that was admitted, on its way to being answered. No larger than what is done for it
@@ -45,12 +48,21 @@ pub(super) struct Place<'b> {
     pub(super) answers: &'b mut Vec<(usize, Answer)>,
     /// Where results are put together.
     pub(super) results: &'b mut Vec<u8>,
+    /// Of the call before, if that has ended.
+    pub(super) spare: &'b mut Option<Box<Workspace>>,
 }
 
 impl Place<'_> {
     #[inline]
     pub(super) fn put(&mut self, answer: Answer) {
         self.answers.push((self.index, answer));
+    }
+
+    /// Leaves a call's workspace to the next.
+    #[inline]
+    pub(super) fn keep(&mut self, mut workspace: Box<Workspace>) {
+        workspace.clear();
+        *self.spare = Some(workspace);
     }
 
     /// As [`put`](Place::put), apart: were it one with the usual, that would be built from pieces.
@@ -83,7 +95,7 @@ pub(super) enum Standing {
 thread_local! {
     /// An empty batch, for its memory.
     static BATCH: Cell<Batch<'static>> = const {
-        Cell::new(Batch { orders: Vec::new(), answers: Vec::new(), results: Vec::new() })
+        Cell::new(Batch { orders: Vec::new(), answers: Vec::new(), results: Vec::new(), spare: None })
     };
 }
 
@@ -105,7 +117,11 @@ impl<'a> Batch<'a> {
         io_buffer::shed(&mut self.results);
         // Collecting nothing from a list keeps the memory of the list, whatever its orders borrowed
         // from.
-        let orders = self.orders.into_iter().map(|_| unreachable!("it is empty")).collect();
-        BATCH.set(Batch { orders, answers: self.answers, results: self.results });
+        let orders = std::mem::take(&mut self.orders)
+            .into_iter()
+            .map(|_| unreachable!("it is empty"))
+            .collect();
+        let Batch { answers, results, spare, .. } = self;
+        BATCH.set(Batch { orders, answers, results, spare });
     }
 }

@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 use super::super::answer::{JobEnd, status_of};
 use super::super::execute::{self, Job};
 use super::super::sessions::{Run, Session, State};
-use super::super::workspace::{End, Workspace};
+use super::super::workspace::End;
 use super::batch::{Batch, Order, Place, Standing, Task};
 use super::{Connection, Moment};
 use crate::id::{ArgumentHash, CallId, Seq};
@@ -99,7 +99,7 @@ where
         moment: &Moment,
         batch: &mut Batch<'_>,
     ) -> MutexGuard<'s, State> {
-        let Batch { orders, answers, results } = batch;
+        let Batch { orders, answers, results, spare } = batch;
         if orders.is_empty() {
             return state;
         }
@@ -107,8 +107,15 @@ where
         let mut next = 0;
         while next < orders.len() {
             // Of what the panic has left, nothing is used again.
-            let mut run_rest =
-                || self.run_all(context, moment, orders, answers, results, &mut next);
+            let mut run_rest = || {
+                self.run_all(
+                    context,
+                    moment,
+                    orders,
+                    &mut next,
+                    &mut Place { index: 0, answers, results, spare },
+                )
+            };
             if let Err(panic) = catch_unwind(AssertUnwindSafe(&mut run_rest)) {
                 let order = &orders[next - 1];
                 let answer = panicked(order.seq, &panic_message(&*panic), order.kind);
@@ -159,16 +166,15 @@ where
         context: &mut Context<'_>,
         moment: &Moment,
         orders: &mut [Order<'_>],
-        answers: &mut Vec<(usize, Answer)>,
-        results: &mut Vec<u8>,
         next: &mut usize,
+        to: &mut Place<'_>,
     ) {
         while let Some(order) = orders.get_mut(*next) {
-            let index = *next;
+            to.index = *next;
             *next += 1;
             if matches!(order.task, Task::Run) {
                 order.task = Task::Begun;
-                self.start(context, order, moment, &mut Place { index, answers, results });
+                self.start(context, order, moment, to);
             } else if let Task::Record(outcome) = std::mem::replace(&mut order.task, Task::Begun) {
                 self.record(order, moment, order.run, *outcome);
             }
@@ -206,7 +212,7 @@ where
         order: &mut Order<'_>,
         to: &mut Place<'_>,
     ) {
-        let job = self.job(order, None);
+        let job = self.job(order, None, to);
         let span = self.span(order);
         let entered = span.enter();
         if let Poll::Ready(job) = launch(&mut self.plain_stage, &self.make_plain, job, context) {
@@ -227,7 +233,7 @@ where
         to: &mut Place<'_>,
     ) {
         let scope = self.lend_scope();
-        let mut job = self.job(order, Some(scope));
+        let mut job = self.job(order, Some(scope), to);
         // Once more for a call that must wait, which is what stores do that have a use for it.
         let again = anchor.clone();
         if let Some(anchor) = anchor {
@@ -253,9 +259,10 @@ where
         }
     }
 
-    fn job(&mut self, order: &Order<'_>, scope: Option<Arc<Scope>>) -> Job<S> {
-        let max_result = self.agreement.max_result();
-        let workspace = Workspace::take(order.method, order.arguments, max_result, scope);
+    #[inline]
+    fn job(&mut self, order: &Order<'_>, scope: Option<Arc<Scope>>, to: &mut Place<'_>) -> Job<S> {
+        let mut workspace = to.spare.take().unwrap_or_default();
+        workspace.begin(order.method, order.arguments, self.agreement.max_result(), scope);
         Job { service: self.lend_service(), workspace }
     }
 
@@ -273,20 +280,20 @@ where
                 };
                 let (seq, run) = (order.seq, order.run);
                 self.deferred.push_value(&self.server, seq, run, wait, &workspace.result);
-                return workspace.put();
+                return to.keep(workspace);
             }
             _ => {
                 match workspace.take_end() {
                     Some(end) => self.end_or_defer(order, end, to),
                     None => unreachable!("a conflict is run again"),
                 }
-                return workspace.put();
+                return to.keep(workspace);
             }
         };
         let start = to.results.len();
         to.results.extend_from_slice(&workspace.result);
         order.task = Task::Ended(status, standing, start..to.results.len());
-        workspace.put();
+        to.keep(workspace);
     }
 
     // What follows is rare or dear. Each is a function of its own, which is never made part of another: the
@@ -338,7 +345,7 @@ where
         to: &mut Place<'_>,
     ) {
         let span = self.span(order);
-        let mut retry = self.job(order, Some(Arc::clone(&self.scope)));
+        let mut retry = self.job(order, Some(Arc::clone(&self.scope)), to);
         retry.workspace.call = Some(call.clone());
         let mut retry = Box::pin(retry.retry());
         match span.in_scope(|| retry.as_mut().poll(context)) {
