@@ -112,6 +112,7 @@ macro_rules! conformance_tests {
                 a_deletion_takes_no_records_with_it;
             records: a_retry_gets_the_success, a_retry_gets_the_business_error,
                 a_retry_gets_the_abort, a_retry_after_a_reopen_gets_the_result,
+                a_lent_result_is_recorded_as_any,
                 a_delayed_first_run_gets_the_record,
                 a_delayed_first_run_gets_the_record_after_a_reopen, the_record_wins_over_a_conflict,
                 an_abort_that_wins_stops_the_run, an_abort_that_loses_gets_the_result,

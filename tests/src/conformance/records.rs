@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rpc::MAX_DOCUMENTS_PER_CALL;
 use rpc::id::ArgumentHash;
 use rpc::store::{
-    self, AbortReason, CommitOutcome, Drafted, Lent, LookUp, Outcome, Refusal, Store, StoreError,
+    self, AbortReason, CallRef, Commit, CommitOutcome, Committed, DocKey, Drafted, Lent, LookUp,
+    Outcome, ReadVersion, Refusal, Store, StoreError,
 };
 
 use super::{
@@ -66,6 +67,68 @@ pub async fn a_retry_after_a_reopen_gets_the_result(harness: &impl Harness) {
     let Some(store) = harness.reopen(store).await else { return };
     for (seq, outcome) in (1..).zip(&outcomes) {
         must_be_recorded(&*store, &caller.call(seq), outcome).await;
+    }
+}
+
+/// A result that its run has lent the store, as a server's runs do, is recorded as any other; so is one that
+/// was lent whole. What was read at hand is compared as any read.
+pub async fn a_lent_result_is_recorded_as_any(harness: &impl Harness) {
+    let store = harness.open().await;
+    let caller = Caller::open(&*store).await;
+    let doc = key("doc");
+    let whole = success(&[7; 300]);
+    let lent = [(Lent::Brief(b""), success(b"")), (Lent::Brief(b"receipt"), success(b"receipt"))];
+    let lent = [&lent[..], &[(Lent::Whole(&whole), whole.clone())]].concat();
+    for (seq, (result, outcome)) in (1..).zip(&lent) {
+        let committed = commit_lent(&*store, caller.commit(seq), &doc, *result).await;
+        assert_eq!(
+            committed,
+            CommitOutcome::Committed(must_find(&*store, &caller.call(seq)).await)
+        );
+        must_be_recorded(&*store, &caller.call(seq), outcome).await;
+        // A second run gets what the first has recorded, whatever it lends.
+        let again = commit_lent(&*store, caller.commit(seq), &doc, Lent::Brief(b"other")).await;
+        assert!(matches!(again, CommitOutcome::Recorded(found) if found.get() == outcome));
+        assert_eq!(body(&*store, &doc).await, Some(vec![seq as u8]));
+    }
+    let Some(store) = harness.reopen(store).await else { return };
+    for (seq, (_, outcome)) in (1..).zip(&lent) {
+        must_be_recorded(&*store, &caller.call(seq), outcome).await;
+    }
+    assert_eq!(body(&*store, &doc).await, Some(vec![lent.len() as u8]));
+}
+
+/// Writes the call's number, with everything lent. The document is read first, at hand where the store can.
+async fn commit_lent(
+    store: &dyn Store,
+    mut draft: Commit,
+    doc: &DocKey,
+    result: Lent<'_>,
+) -> CommitOutcome {
+    let mut at_hand = Some(b"of another document".into());
+    let read = match store.read_at_hand(doc, &mut at_hand) {
+        Some(read) => {
+            let read = read.expect("a healthy store answers a read");
+            let known = self::read(store, doc).await;
+            assert_eq!(at_hand, known.body, "at hand is what a read reads");
+            let read = ReadVersion::at_hand(doc.clone(), read, at_hand.is_some());
+            assert_eq!(read, ReadVersion::new(doc.clone(), &known));
+            read
+        }
+        None => ReadVersion::new(doc.clone(), &self::read(store, doc).await),
+    };
+    draft.reads.push(read);
+    let number = draft.call.id.seq.0 as u8;
+    let mut draft = draft.putting(doc, vec![number]);
+    let (reads, writes) = (&mut draft.reads, &mut draft.writes);
+    let drafted = store.commit_draft(store::Draft { call: &draft.call, reads, writes, result });
+    drafted.whole().await.expect("a healthy store answers a commit")
+}
+
+async fn must_find(store: &dyn Store, call: &CallRef) -> Committed<Outcome> {
+    match look_up(store, call).await {
+        LookUp::Recorded(found) => found,
+        other => panic!("the look-up of {} must find its record, not {other:?}", call.id),
     }
 }
 

@@ -47,8 +47,9 @@ impl Core {
         arguments: &mut Vec<u8>,
         waker: &Waker,
     ) -> Option<Seq> {
+        let leaves_session = self.is_session_used() && self.is_settled();
         let may_go_on =
-            !self.closed && self.journal.is_none() && !self.is_session_used() && self.has_room();
+            !self.closed && self.journal.is_none() && !leaves_session && self.has_room();
         let endpoint = may_go_on.then(|| self.choose(None)).flatten()?;
         let limit = self.config.max_frame_bytes.min(self.endpoint(endpoint).max_frame);
         if arguments.len() > limit.saturating_sub(MAX_REQUEST_HEADER)

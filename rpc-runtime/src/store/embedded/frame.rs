@@ -235,8 +235,11 @@ mod tests {
         put_commit(&mut frame, &call(), Lent::Whole(&record().outcome), &writes());
         let numbers = b"\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0";
         let record = b"\x0a\0\0\0\x03\0\0\0\0\0\0\0\0r";
-        let writes = b"\x02\x03a:b\x01\x02\0\0\0xy\x03a:c\0";
-        assert_eq!(frame, [&numbers[..], record, writes].concat());
+        let rows = b"\x02\x03a:b\x01\x02\0\0\0xy\x03a:c\0";
+        assert_eq!(frame, [&numbers[..], record, rows].concat());
+        let mut lent = Vec::new();
+        put_commit(&mut lent, &call(), Lent::Brief(b"r"), &writes());
+        assert_eq!(lent, frame, "a lent value is laid out as any");
     }
 
     #[test]

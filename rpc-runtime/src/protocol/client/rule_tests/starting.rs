@@ -111,6 +111,19 @@ fn a_call_that_should_carry_a_bitmap_is_none_of_the_usual_ones() {
 }
 
 #[test]
+fn a_call_in_a_used_session_is_usual_while_another_is_pending() {
+    let mut client = Client::with(ClientConfig::default().max_session_writes(6), 1);
+    let [first, second, _] = [(); 3].map(|()| client.call(Kind::Write));
+    client.sent(FIRST);
+    client.succeed(FIRST, [first.0, second.0]);
+    assert!(start_untimed(&mut client, METHOD, 0).is_ok(), "the session goes on");
+    client.core.handle_time(client.now);
+    client.sent(FIRST);
+    client.succeed(FIRST, [3, 4]);
+    assert!(start_untimed(&mut client, METHOD, 0).is_err(), "nothing is pending: it is left");
+}
+
+#[test]
 fn the_first_call_without_a_time_wakes_a_connection_that_has_bytes_to_send() {
     let mut client = Client::new();
     client.call(Kind::Write);
