@@ -22,9 +22,12 @@ pub(super) async fn drive(shared: Arc<Shared>, keeper: Option<JoinHandle<()>>) {
     let mut connections = JoinSet::new();
     let mut sleep = pin!(tokio::time::sleep(Duration::ZERO));
     std::future::poll_fn(|context| {
+        // What is due by now is not left to the timer, which is up to a millisecond late. Once a wake-up, so
+        // that nothing that stays due keeps the thread.
+        let (mut is_overdue, mut may_hurry) = (false, true);
         loop {
             while let Poll::Ready(Some(_)) = connections.poll_join_next(context) {}
-            let due = sleep.as_mut().poll(context).is_ready();
+            let due = sleep.as_mut().poll(context).is_ready() || std::mem::take(&mut is_overdue);
             let early = shared.with_state(|state| std::mem::take(&mut state.is_early));
             if due {
                 shared.with(|core| core.handle_timeout(shared.clock.now()));
@@ -45,9 +48,11 @@ pub(super) async fn drive(shared: Arc<Shared>, keeper: Option<JoinHandle<()>>) {
                 return Poll::Ready(());
             }
             if due || early || shared.clock.instant(next) < sleep.deadline() {
-                let at = Instant::now() + LONGEST_SLEEP;
+                let now = Instant::now();
+                let at = now + LONGEST_SLEEP;
                 let at = if next == Time::NEVER { at } else { shared.clock.instant(next).min(at) };
                 sleep.as_mut().reset(at);
+                is_overdue = at <= now && std::mem::take(&mut may_hurry);
                 continue;
             }
             return Poll::Pending;

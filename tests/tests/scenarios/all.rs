@@ -115,6 +115,10 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("server_crash_at_any_step", server_crash_at_any_step::server_crash_at_any_step),
     ("session_is_used_up", session_is_used_up::session_is_used_up),
     (
+        "session_is_used_up::a_session_is_left_without_a_timer",
+        session_is_used_up::a_session_is_left_without_a_timer,
+    ),
+    (
         "session_is_used_up::calls_wait_while_one_is_pending",
         session_is_used_up::calls_wait_while_one_is_pending,
     ),

@@ -35,6 +35,22 @@ async fn one_after_the_other(mut world: World) {
     assert_eq!(stats(&ledger).retries, 0, "no call was caught in a move");
 }
 
+/// To move waits for the network alone: no timer is waited for, each of which is up to a millisecond late.
+async fn a_move_waits_for_no_timer(mut world: World) {
+    world.start(&["A"]);
+    let ledger = world.client_with("client", &["A"], small()).await;
+    let mut took = Duration::ZERO;
+    for reference in references(0..40) {
+        // Timers fire at whole milliseconds.
+        tokio::time::advance(Duration::from_micros(300)).await;
+        let begun = tokio::time::Instant::now();
+        ledger.deposit("alice".into(), 1, reference).await.unwrap();
+        took += begun.elapsed();
+    }
+    assert_eq!(stats(&ledger).sessions, 40 / (LIMIT / 2));
+    assert_eq!(took, Duration::ZERO, "the network takes no time here");
+}
+
 /// A call that takes long keeps its session; the others wait once it is used up.
 async fn while_a_call_is_pending(mut world: World) {
     world.start(&["A"]);
@@ -131,6 +147,11 @@ async fn a_frozen_server_comes_along_later(mut world: World) {
 #[cfg_attr(test, test)]
 pub(crate) fn session_is_used_up() {
     holds(one_after_the_other);
+}
+
+#[cfg_attr(test, test)]
+pub(crate) fn a_session_is_left_without_a_timer() {
+    holds(a_move_waits_for_no_timer);
 }
 
 #[cfg_attr(test, test)]
