@@ -18,7 +18,7 @@ pub(super) struct Batch<'a> {
     pub(super) orders: Vec<Order<'a>>,
     /// Each with the index of its order.
     pub(super) answers: Vec<(usize, Answer)>,
-    /// The encoded results of calls, one behind the other.
+    /// The encoded results of calls that have ended, one behind the other; none that is large.
     pub(super) results: Vec<u8>,
     /// What the next call is run with: nearly every call leaves its own to it.
     pub(super) spare: Option<Box<Workspace>>,
@@ -75,6 +75,7 @@ impl Place<'_> {
 
 /// What is to be done for a request.
 pub(super) enum Task {
+    /// Run it.
     Run,
     /// Record this outcome.
     Record(Box<Outcome>),

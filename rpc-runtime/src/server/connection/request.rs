@@ -16,6 +16,7 @@ use super::super::workspace::End;
 use super::batch::{Batch, Order, Place, Standing, Task};
 use super::{Connection, Moment};
 use crate::id::{ArgumentHash, CallId, Seq};
+use crate::io_buffer::KEPT_MESSAGE_BYTES;
 use crate::panic::panic_message;
 use crate::protocol::server::{Admission, Answer, Incoming, RunNumber};
 use crate::service::{Kind, Service};
@@ -272,7 +273,10 @@ where
         let Job { service, mut workspace } = job;
         self.lent_service = Some(service);
         let (status, standing) = match &workspace.end {
-            End::Tentative(verdict) => (status_of(*verdict), Standing::Tentative),
+            // A larger one is handed on as it is.
+            End::Tentative(verdict) if workspace.result.len() <= KEPT_MESSAGE_BYTES => {
+                (status_of(*verdict), Standing::Tentative)
+            }
             End::Committed(proof) => (Status::Success, Standing::Committed(proof.clone())),
             End::Applied(_) => {
                 let End::Applied(wait) = std::mem::replace(&mut workspace.end, End::Running) else {
